@@ -1,0 +1,57 @@
+"""Forecast many series and say why: an explainable Temporal Fusion Transformer on Keras 3.
+
+The public names are loaded when they are first used, so that ``import tsfusion`` costs little:
+
+- `FusionForecaster`: fit, predict, forecast, explain.
+- `tsfusion.components`: the attention layers and the parts of the network, as Keras layers.
+- `tsfusion.models`: the networks.
+- `tsfusion.data`: panels, windows, calendars and data sets.
+- `tsfusion.evaluation`: metrics and baselines.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tsfusion.exceptions import BeyondHorizonWarning, DataWarning, TsfusionWarning
+    from tsfusion.explain import Explanation
+    from tsfusion.forecaster import FusionForecaster
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "BeyondHorizonWarning",
+    "DataWarning",
+    "Explanation",
+    "FusionForecaster",
+    "TsfusionWarning",
+    "components",
+    "data",
+    "evaluation",
+    "models",
+]
+
+_HOMES = {
+    "BeyondHorizonWarning": "tsfusion.exceptions",
+    "DataWarning": "tsfusion.exceptions",
+    "TsfusionWarning": "tsfusion.exceptions",
+    "Explanation": "tsfusion.explain",
+    "FusionForecaster": "tsfusion.forecaster",
+}
+_MODULES = {"components", "data", "evaluation", "models"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"tsfusion.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'tsfusion' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

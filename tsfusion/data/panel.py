@@ -1,0 +1,309 @@
+"""A panel: all series as flat columns plus offsets, on a regular grid.
+
+Relies on NumPy; the calendar comes from pandas. Memory is O(rows): a window is never copied out
+before a batch needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsfusion.data.calendar import calendar_features
+from tsfusion.data.encoder import Rows
+from tsfusion.data.timeline import Timeline
+
+__all__ = ["CalendarCodes", "Panel", "Units"]
+
+# A grid of at least this many steps that is this many times longer than its rows is refused: times
+# with a stray year would fill the memory with unknowns.
+_SPARSE_ROWS, _SPARSE_FACTOR = 1_000_000, 50
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units in which a network sees the target: learned from training rows alone.
+
+    The target enters as ``(y - offset) / unit`` in float64 before it becomes float32. The offset is
+    the series' first known value, the unit its spread; both cancel out again at the output.
+    """
+
+    unit: pd.Series
+    """Spread of each training series, by label."""
+    typical_unit: float
+    """The unit of series that were not in training."""
+    typical_level: float
+    """Median target: the level assumed where nothing of a series is known."""
+
+    @classmethod
+    def learn(cls, rows: Rows, boundary: Any) -> Units:
+        """Learn the units from the rows before ``boundary``."""
+        train = np.isfinite(rows.target)
+        if boundary is not None:
+            train &= rows.ordinal < boundary
+        y, codes, n = rows.target[train], rows.series[train], len(rows.labels)
+        level = float(np.median(y)) if len(y) else 0.0
+        count = np.maximum(np.bincount(codes, minlength=n), 1)
+        mean = np.bincount(codes, y, n) / count
+        spread = np.sqrt(np.bincount(codes, (y - mean[codes]) ** 2, n) / count)
+        useful = spread > 1e-9 * np.abs(mean)
+        useful &= spread > 0
+        typical = float(np.median(spread[useful])) if useful.any() else (abs(level) or 1.0)
+        return cls(pd.Series(np.where(useful, spread, typical), rows.labels), typical, level)
+
+    def of(self, labels: pd.Index) -> np.ndarray:
+        """Return (S,) the unit of each series."""
+        position = self.unit.index.get_indexer(labels)
+        units = np.append(self.unit.to_numpy(), self.typical_unit)
+        return units[position]
+
+
+@dataclass(frozen=True)
+class CalendarCodes:
+    """Which calendar categories the training rows held; others count as unseen (code 0)."""
+
+    names: tuple[str, ...]
+    real_names: tuple[str, ...]
+    seen: tuple[np.ndarray, ...]
+
+    @classmethod
+    def learn(cls, timeline: Timeline, ordinal: np.ndarray) -> CalendarCodes:
+        """Learn from the steps of the training rows."""
+        clock = timeline.wall_clock(np.unique(ordinal))
+        if clock is None or timeline.kind == "number":
+            return cls((), (), ())
+        features = calendar_features(clock, _calendar_frequency(timeline))
+        seen = tuple(
+            np.bincount(features.categorical[:, i], minlength=size) > 0
+            for i, size in enumerate(features.cardinalities)
+        )
+        return cls(tuple(features.categorical_names), tuple(features.real_names), seen)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """The number of codes of each category, the unseen one included."""
+        return tuple(len(seen) + 1 for seen in self.seen)
+
+    def encode(self, timeline: Timeline, ordinal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (R, K) float32 reals and (R, C) int32 codes of steps."""
+        if not self.names and not self.real_names:
+            return np.zeros((len(ordinal), 0), np.float32), np.zeros((len(ordinal), 0), np.int32)
+        unique, inverse = _unique_steps(ordinal)
+        clock = timeline.wall_clock(unique)
+        assert clock is not None
+        features = calendar_features(clock, _calendar_frequency(timeline))
+        codes = np.zeros(features.categorical.shape, np.int32)
+        for i, seen in enumerate(self.seen):
+            code = features.categorical[:, i]
+            codes[:, i] = np.where(seen[code], code + 1, 0)
+        return features.real[inverse], codes[inverse]
+
+
+def _calendar_frequency(timeline: Timeline) -> str:
+    """Every row is one step: the calendar is that of days."""
+    return "D" if timeline.kind == "rows" else timeline.freq
+
+
+def _unique_steps(ordinal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct steps and where each row finds its own; a range where that is shorter."""
+    if ordinal.dtype.kind == "i" and len(ordinal):
+        low, high = int(ordinal.min()), int(ordinal.max())
+        if high - low < len(ordinal):
+            return np.arange(low, high + 1), ordinal - low
+    return np.unique(ordinal, return_inverse=True)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Flat columns plus offsets: rows ``offsets[s]:offsets[s + 1]`` are series s, step by step.
+
+    Attributes
+    ----------
+    labels : Index of length S
+    offsets : ndarray of int64, shape (S + 1,)
+    ordinal : ndarray, shape (R,)
+        Step number of each row (raw times where every row is one step).
+    target : ndarray of float64, shape (R,)
+        In the user's units, NaN where unknown or missing.
+    real : ndarray of float32, shape (R, 1 + Ko + Kk + Kc)
+        Target in network units, observed, known, calendar.
+    categorical : ndarray of int32, shape (R, Co + Ck + Cc)
+        Observed, known, calendar.
+    present : ndarray of bool, shape (R,)
+        Whether the user gave this row (False: a gap).
+    weight : ndarray of float32, shape (R,)
+    offset, unit : ndarray of float64, shape (S,)
+        ``target = offset + unit * real[:, 0]``.
+    fallback : ndarray of float32, shape (S,)
+        The level (in network units) where nothing of a window is known.
+    static_real, static_categorical : ndarray, shape (S, .)
+    n_observed_real, n_observed_categorical : int
+    """
+
+    labels: pd.Index
+    offsets: np.ndarray
+    ordinal: np.ndarray
+    target: np.ndarray
+    real: np.ndarray
+    categorical: np.ndarray
+    present: np.ndarray
+    weight: np.ndarray
+    offset: np.ndarray
+    unit: np.ndarray
+    fallback: np.ndarray
+    static_real: np.ndarray
+    static_categorical: np.ndarray
+    n_observed_real: int
+    n_observed_categorical: int
+
+    @classmethod
+    def build(
+        cls, rows: Rows, timeline: Timeline, calendar: CalendarCodes, units: Units, *,
+        n_observed_real: int, n_observed_categorical: int,
+    ) -> Panel:  # fmt: skip
+        """Lay rows (sorted by series and time, unique) out on the grid.
+
+        Parameters
+        ----------
+        rows : Rows
+        timeline : Timeline
+        calendar : CalendarCodes
+        units : Units
+        n_observed_real, n_observed_categorical : int
+            How many of the leading columns are observed rather than known.
+
+        Returns
+        -------
+        Panel
+        """
+        n_series = len(rows.labels)
+        counts = np.bincount(rows.series, minlength=n_series)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        if timeline.is_regular and len(rows):
+            first_row = np.minimum(starts[:-1], len(rows) - 1)
+            first, last = rows.ordinal[first_row], rows.ordinal[np.maximum(starts[1:] - 1, 0)]
+            length = np.where(counts > 0, last - first + 1, 0)
+            _check_not_sparse(length, rows, timeline)
+            offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+            at = offsets[rows.series] + rows.ordinal - first[rows.series]
+            size = int(offsets[-1])
+            of_row = np.repeat(np.arange(n_series), length)
+            ordinal = np.arange(size) - offsets[of_row] + first[of_row]
+        else:
+            offsets, ordinal = starts.astype(np.int64), rows.ordinal
+            at, size = np.arange(len(rows)), len(rows)
+            of_row = rows.series
+        target = np.full(size, np.nan)
+        target[at] = rows.target
+        offset = _first_known(target, offsets, units.typical_level)
+        unit = units.of(rows.labels)
+        calendar_real, calendar_codes = calendar.encode(timeline, ordinal)
+        k = rows.real.shape[1]
+        real = np.full((size, 1 + k + calendar_real.shape[1]), np.nan, np.float32)
+        real[:, 0] = (target - offset[of_row]) / unit[of_row]
+        real[at, 1 : 1 + k] = rows.real
+        real[:, 1 + k :] = calendar_real
+        c = rows.categorical.shape[1]
+        categorical = np.zeros((size, c + calendar_codes.shape[1]), np.int32)
+        categorical[at, :c] = rows.categorical
+        categorical[:, c:] = calendar_codes
+        present = np.zeros(size, bool)
+        present[at] = True
+        weight = np.zeros(size, np.float32)
+        weight[at] = rows.weight
+        return cls(
+            labels=rows.labels,
+            offsets=offsets,
+            ordinal=ordinal,
+            target=target,
+            real=real,
+            categorical=categorical,
+            present=present,
+            weight=weight,
+            offset=offset,
+            unit=unit,
+            fallback=((units.typical_level - offset) / unit).astype(np.float32),
+            static_real=rows.static_real,
+            static_categorical=rows.static_categorical,
+            n_observed_real=n_observed_real,
+            n_observed_categorical=n_observed_categorical,
+        )
+
+    @property
+    def n_series(self) -> int:
+        """The number of series, S."""
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(S,) steps of each series."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __repr__(self) -> str:
+        return (
+            f"Panel({self.n_series} series, {len(self)} steps, "
+            f"{int((~self.present).sum())} of them missing)"
+        )
+
+    def series_of_rows(self) -> np.ndarray:
+        """Return (R,) the series of each row."""
+        return np.repeat(np.arange(self.n_series), self.lengths)
+
+    def last_known(self) -> np.ndarray:
+        """Return (R,) the last row of the same series, itself included, with a known target.
+
+        -1 where there is none.
+        """
+        rows = np.arange(len(self))
+        known = np.maximum.accumulate(np.where(np.isfinite(self.target), rows, -1))
+        return np.where(known >= self.offsets[self.series_of_rows()], known, -1)
+
+    def find(self, series: np.ndarray, ordinal: np.ndarray, timeline: Timeline) -> np.ndarray:
+        """Return the row of each (series, step), or -1 where the panel has none."""
+        if len(self) == 0 or len(series) == 0:
+            return np.full(len(series), -1, np.int64)
+        if timeline.is_regular:
+            length = self.lengths[series]
+            first = self.ordinal[np.minimum(self.offsets[series], len(self) - 1)]
+            position = ordinal - first
+            inside = (position >= 0) & (position < length)
+            return np.where(inside, self.offsets[series] + position, -1)
+        at = self.insertion(series, ordinal, side="left")
+        inside = at < self.offsets[series + 1]
+        found = np.minimum(at, len(self) - 1)
+        return np.where(inside & (self.ordinal[found] == ordinal), found, -1)
+
+    def insertion(self, series: np.ndarray, ordinal: np.ndarray, side: Any) -> np.ndarray:
+        """Return the row before which each (series, step) belongs."""
+        values, inverse = np.unique(np.concatenate([self.ordinal, ordinal]), return_inverse=True)
+        base = len(values) + 1
+        have = self.series_of_rows() * base + inverse[: len(self)]
+        want = series * base + inverse[len(self) :]
+        return np.searchsorted(have, want, side=side)
+
+
+def _first_known(target: np.ndarray, offsets: np.ndarray, default: float) -> np.ndarray:
+    """Return (S,) the first finite value of each series."""
+    rows = np.flatnonzero(np.isfinite(target))
+    at = np.searchsorted(rows, offsets[:-1])
+    inside = at < np.searchsorted(rows, offsets[1:])
+    result = np.full(len(offsets) - 1, default)
+    result[inside] = target[rows[at[inside]]]
+    return result
+
+
+def _check_not_sparse(length: np.ndarray, rows: Rows, timeline: Timeline) -> None:
+    total = int(length.sum())
+    if total > _SPARSE_ROWS and total > _SPARSE_FACTOR * len(rows):
+        widest = int(length.argmax())
+        raise ValueError(
+            f"The rows are too sparse for steps of {timeline.freq!r}: {len(rows)} rows would span "
+            f"{total} steps; series {rows.labels[widest]!r} alone spans {int(length[widest])}. Look "
+            "for a wrong date, pass a longer freq=, or freq='rows'."
+        )

@@ -1,0 +1,251 @@
+"""Which column plays which part: time, series, target, known, observed, static.
+
+Relies on pandas. `resolve_roles` reads the user's parameters against the training frame.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tsfusion.data.frames import numbers
+
+__all__ = ["Roles", "resolve_roles"]
+
+INDEX = "index"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The resolved roles; reals and categories apart, in the order of the frame's columns."""
+
+    time: Any
+    """A column name, ``"index"``, or None where rows are simply in order."""
+    time_label: Any
+    """The name that the time has in frames that we return."""
+    series: tuple[Any, ...]
+    series_in_index: bool
+    target: Any
+    target_in_frame: bool
+    weight: Any
+    known_real: tuple[Any, ...]
+    known_categorical: tuple[Any, ...]
+    observed_real: tuple[Any, ...]
+    observed_categorical: tuple[Any, ...]
+    static_real: tuple[Any, ...]
+    static_categorical: tuple[Any, ...]
+    ignored: tuple[Any, ...] = ()
+    """Columns without a role, where ``known`` was given."""
+
+    @property
+    def known(self) -> tuple[Any, ...]:
+        """Columns whose future is known."""
+        return self.known_real + self.known_categorical
+
+    @property
+    def observed(self) -> tuple[Any, ...]:
+        """Columns known up to the cutoff only."""
+        return self.observed_real + self.observed_categorical
+
+    @property
+    def static(self) -> tuple[Any, ...]:
+        """Columns with one value per series."""
+        return self.static_real + self.static_categorical
+
+
+def missing_column(name: Any, parameter: str, columns: Any) -> ValueError:
+    """Describe a column that is not there, with the likeliest slip."""
+    names = [str(column) for column in columns]
+    near = [column for column in names if column.split("__", 1)[-1] == str(name)]
+    near = near or difflib.get_close_matches(str(name), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ValueError(
+        f"{parameter}: expected a column of X, received {name!r}, which is not there.{hint} "
+        f"The columns are {names[:20]}{' ...' if len(names) > 20 else ''}."
+    )
+
+
+def _names(value: Any, parameter: str, frame: pd.DataFrame) -> list[Any]:
+    """Return the column names that a list, a name or a column selector stands for."""
+    if value is None:
+        return []
+    if callable(value):
+        return list(value(frame))
+    listed = list(value) if isinstance(value, (list, tuple, pd.Index)) else [value]
+    for name in listed:
+        if name not in frame.columns:
+            raise missing_column(name, parameter, frame.columns)
+    return listed
+
+
+def _one(value: Any, parameter: str, frame: pd.DataFrame) -> Any:
+    if value is not None and value not in frame.columns:
+        raise missing_column(value, parameter, frame.columns)
+    return value
+
+
+def _find_time(time: Any, frame: pd.DataFrame, used: set[Any]) -> Any:
+    """Return the time column, ``"index"`` or None, by rule R1."""
+    if time is not None:
+        if time == INDEX and INDEX not in frame.columns:
+            return INDEX
+        return _one(time, "time", frame)
+    index = frame.index
+    last = index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
+    if isinstance(last, (pd.DatetimeIndex, pd.PeriodIndex)):
+        return INDEX
+    candidates = [
+        column
+        for column in frame.columns
+        if column not in used
+        and (
+            pd.api.types.is_datetime64_any_dtype(frame[column].dtype)
+            or isinstance(frame[column].dtype, pd.PeriodDtype)
+        )
+    ]
+    if len(candidates) > 1:
+        raise ValueError(
+            f"time: {len(candidates)} columns hold datetimes ({candidates}), which one is the time "
+            f"axis? Pass time={candidates[0]!r} and drop or convert the others."
+        )
+    return candidates[0] if candidates else None
+
+
+def is_categorical(column: pd.Series) -> bool:
+    """Whether a column is to be encoded as categories rather than read as numbers."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return True
+    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
+        return False
+    if dtype == object:
+        try:
+            numbers(column, column.name, "")
+        except TypeError:
+            return True
+        return False
+    return pd.api.types.is_string_dtype(dtype)
+
+
+def _split(columns: list[Any], role: str, frame: pd.DataFrame) -> tuple[tuple, tuple]:
+    """Part columns into numbers and categories; refuse dates."""
+    real, categorical = [], []
+    for name in columns:
+        dtype = frame[name].dtype
+        if (
+            pd.api.types.is_datetime64_any_dtype(dtype)
+            or isinstance(dtype, pd.PeriodDtype)
+            or pd.api.types.is_timedelta64_dtype(dtype)
+        ):
+            raise TypeError(
+                f"{role.capitalize()} column {name!r}: expected numbers or categories, received "
+                f"{dtype}. Turn it into a number first, such as the days since an event, or leave "
+                "it out."
+            )
+        (categorical if is_categorical(frame[name]) else real).append(name)
+    return tuple(real), tuple(categorical)
+
+
+def resolve_roles(
+    frame: pd.DataFrame,
+    *,
+    time: Any = None,
+    series: Any = None,
+    target: Any = None,
+    known: Any = None,
+    observed: Any = None,
+    static: Any = None,
+    weight: Any = None,
+    y_name: Any = None,
+    y_given: bool = False,
+) -> Roles:
+    """Read the parameters that name columns against the training frame.
+
+    Returns
+    -------
+    Roles
+
+    Raises
+    ------
+    ValueError
+        If a named column is not there, one column has two roles, there is no target, or the time
+        column is ambiguous.
+    TypeError
+        If a feature column holds dates.
+    """
+    if not y_given and target is None:
+        raise ValueError(
+            "No target: expected y, or target= with the name of a column of X. "
+            "requires y to be passed, but the target y is None."
+        )
+    index = frame.index
+    series_in_index = False
+    if series is None and isinstance(index, pd.MultiIndex) and time in (None, INDEX):
+        series_names = list(index.names[:-1])
+        series_in_index = True
+        unnamed = [f"level_{i}" if name is None else name for i, name in enumerate(series_names)]
+        series_names = unnamed
+    else:
+        series_names = _names(series, "series", frame)
+    weight = _one(weight, "weight", frame)
+    if not y_given:
+        _one(target, "target", frame)
+    target_in_frame = target is not None and target in frame.columns
+    lists = {
+        "observed": _names(observed, "observed", frame),
+        "static": _names(static, "static", frame),
+        "known": _names(known, "known", frame),
+    }
+    used: set[Any] = set(lists["observed"]) | set(lists["static"]) | set(lists["known"])
+    if not series_in_index:
+        used |= set(series_names)
+    used |= {name for name in (weight, target) if name is not None}
+    time = _find_time(time, frame, used)
+    owners: dict[Any, str] = {}
+    singles = [("time", time), ("target", target if target_in_frame else None), ("weight", weight)]
+    groups = [(role, [name]) for role, name in singles if name is not None and name != INDEX]
+    if not series_in_index:
+        groups.append(("series", series_names))
+    for role, listed in [*groups, *lists.items()]:
+        for name in listed:
+            if owners.setdefault(name, role) != role and not (
+                callable({"known": known, "observed": observed, "static": static}.get(role))
+            ):
+                raise ValueError(
+                    f"Column {name!r} is named as {owners[name]} and as {role}: a column has one "
+                    "role."
+                )
+    for role in lists:
+        lists[role] = [name for name in lists[role] if owners[name] == role]
+    rest = [name for name in frame.columns if name not in owners]
+    if known is None:
+        lists["known"], rest = rest, []
+    known_real, known_categorical = _split(lists["known"], "known", frame)
+    observed_real, observed_categorical = _split(lists["observed"], "observed", frame)
+    static_real, static_categorical = _split(lists["static"], "static", frame)
+    if time == INDEX:
+        last_name = index.names[-1]
+        time_label = "time" if last_name is None else last_name
+    else:
+        time_label = "step" if time is None else time
+    if target is None:
+        target = "target" if y_name is None else y_name
+    return Roles(
+        time=time,
+        time_label=time_label,
+        series=tuple(series_names),
+        series_in_index=series_in_index,
+        target=target,
+        target_in_frame=target_in_frame,
+        weight=weight,
+        known_real=known_real,
+        known_categorical=known_categorical,
+        observed_real=observed_real,
+        observed_categorical=observed_categorical,
+        static_real=static_real,
+        static_categorical=static_categorical,
+        ignored=tuple(rest),
+    )

@@ -1,0 +1,35 @@
+"""Scores of forecasts, and the baselines that every forecast must beat."""
+
+from tsfusion.evaluation.baselines import (
+    baseline_forecast,
+    last_value,
+    season_mean,
+    seasonal_naive,
+)
+from tsfusion.evaluation.metrics import (
+    coverage,
+    interval_width,
+    mae,
+    mase,
+    pinball_loss,
+    rmse,
+    skill,
+    weighted_quantile_loss,
+    winkler_score,
+)
+
+__all__ = [
+    "baseline_forecast",
+    "coverage",
+    "interval_width",
+    "last_value",
+    "mae",
+    "mase",
+    "pinball_loss",
+    "rmse",
+    "season_mean",
+    "seasonal_naive",
+    "skill",
+    "weighted_quantile_loss",
+    "winkler_score",
+]

@@ -1,0 +1,5 @@
+"""Explanations of forecasts: what a model looked at, labelled in the user's own terms."""
+
+from tsfusion.explain.explanation import Explanation
+
+__all__ = ["Explanation"]

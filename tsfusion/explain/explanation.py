@@ -1,0 +1,250 @@
+"""The explanation of some forecasts as labelled, read-only tables; relies on pandas alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Explanation"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What some forecasts looked at: attention over steps, weights of variables, sensitivities.
+
+    Made by `tsfusion.FusionForecaster.explain`. The tables are built when first asked for, each call
+    gives a copy. Selection weights say through which variables the network let information pass;
+    they are no measure of importance alone (in our trials they ranked a wrong variable first), so
+    `importance` sets the sensitivity of the forecast beside them.
+
+    Attributes
+    ----------
+    series_names : tuple
+        The columns that tell series apart; empty for one series.
+    series_labels : Index of length W
+        The series of each window.
+    cutoffs : Index of length W
+        The last time that each window knew.
+    window, step : ndarray of int, shape (E,)
+        The window and the step ahead (from 1) of each explained forecast.
+    target_times : Index of length E
+        The time of each explained forecast.
+    source_times : Index of length W * K
+        The time of every step that a window could look at, window by window.
+    scores : ndarray of float32, shape (E, N, K)
+        Attention of each head over the K = context + horizon steps; rows sum to 1.
+    context_length : int
+        How many of the K steps lie before the cutoff.
+    weights : dict of DataFrame
+        Selection weights per window and variable for ``"past"``, ``"future"``, ``"static"``.
+    roles : dict
+        Variable -> target, observed, known, calendar or static.
+    sensitivity_shares : dict or None
+        Variable -> share; None where fewer than two windows were explained.
+    median : ndarray of float64, shape (E,)
+        The median forecast explained.
+    """
+
+    series_names: tuple[Any, ...]
+    series_labels: pd.Index
+    cutoffs: pd.Index
+    window: np.ndarray
+    step: np.ndarray
+    target_times: pd.Index
+    source_times: pd.Index
+    scores: np.ndarray
+    context_length: int
+    weights: dict[str, pd.DataFrame]
+    roles: dict[Any, str]
+    sensitivity_shares: dict[Any, float] | None
+    median: np.ndarray
+
+    def __repr__(self) -> str:
+        return (
+            f"Explanation({len(self.window)} forecasts from {len(self.cutoffs)} windows, "
+            f"{self.scores.shape[1]} heads, {self.context_length} past steps)"
+        )
+
+    @property
+    def attention(self) -> pd.DataFrame:
+        """Attention, one row per forecast, head and step looked at.
+
+        Columns: series, ``cutoff``, ``horizon``, ``target_time``, ``head``, ``lag`` (steps from the
+        source to the target), ``source_time``, ``weight``. Weights of one forecast and head sum to
+        1; steps that could not be seen are left out.
+        """
+        return self._attention.copy()
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """Selection weights: series, ``cutoff``, ``block``, ``variable``, ``weight``.
+
+        The mean over the window's known steps; a block's weights sum to 1 per window.
+        """
+        return self._selection.copy()
+
+    @property
+    def forecast(self) -> pd.DataFrame:
+        """The forecasts explained: series, ``cutoff``, ``horizon``, ``target_time``, ``median``."""
+        return pd.DataFrame(
+            {
+                **self._labels(self.window),
+                "horizon": self.step,
+                "target_time": self.target_times,
+                "median": self.median,
+            }
+        )
+
+    def temporal_patterns(self) -> pd.DataFrame:
+        """Return how attention spreads over lags: ``horizon``, ``lag``, mean, p10, p50, p90.
+
+        Heads are averaged first; mean and quantiles are over windows.
+        """
+        return self._patterns.copy()
+
+    def importance(self) -> pd.DataFrame:
+        """Return a row per variable, the most influential first.
+
+        Columns: ``variable``, ``role``, ``sensitivity`` (share of the mean absolute change of the
+        forecast, in units of each window, when the variable is replaced by that of another window;
+        NaN where only one window was explained), and the mean selection weights ``past``,
+        ``future``, ``static`` (NaN where the variable has no part).
+        """
+        table = pd.DataFrame(
+            {"variable": list(self.roles), "role": list(self.roles.values())}, dtype=object
+        )
+        shares = self.sensitivity_shares or {}
+        table["sensitivity"] = [shares.get(name, np.nan) for name in self.roles]
+        for block in ("past", "future", "static"):
+            mean = self.weights[block].mean() if block in self.weights else pd.Series(dtype=float)
+            table[block] = [float(mean.get(name, np.nan)) for name in self.roles]
+        order = table["sensitivity"].fillna(table["past"]).to_numpy(dtype=float)
+        return table.iloc[np.argsort(-np.nan_to_num(order), kind="stable")].reset_index(drop=True)
+
+    def top_lags(self, n: int = 5) -> pd.DataFrame:
+        """Return the ``n`` lags with the most attention over all forecasts: ``lag``, ``weight``.
+
+        The weight is the mean over the forecasts that could look at that lag at all.
+        """
+        table = self._patterns.groupby("lag", as_index=False)["mean"].mean()
+        table = table.rename(columns={"mean": "weight"})
+        return table.nlargest(n, "weight").reset_index(drop=True)
+
+    def summary(self) -> str:
+        """Return a few sentences with the figures."""
+        lines = [
+            f"{len(self.window)} forecasts from {len(self.cutoffs)} windows were explained, each "
+            f"with {self.context_length} past steps in view."
+        ]
+        lags = self.top_lags(3)
+        named = ", ".join(
+            f"{int(lag)} ({weight:.1%})" for lag, weight in zip(lags["lag"], lags["weight"])
+        )
+        lines.append(f"Most attention per step went to the lags {named}.")
+        table = self.importance()
+        if self.sensitivity_shares:
+            named = ", ".join(
+                f"{name} ({share:.0%})"
+                for name, share in zip(table["variable"][:3], table["sensitivity"][:3])
+            )
+            lines.append(f"The forecast is most sensitive to {named}.")
+        return " ".join(lines)
+
+    def plot_attention(self, ax: Any = None) -> Any:
+        """Draw mean attention by horizon and lag as a picture; takes and returns an Axes."""
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(figsize=(9, 4))[1] if ax is None else ax
+        grid = self._patterns.pivot(index="horizon", columns="lag", values="mean")
+        lags, steps = grid.columns.to_numpy(), grid.index.to_numpy()
+        mesh = ax.pcolormesh(lags, steps, grid.to_numpy(), cmap="viridis", shading="nearest")
+        ax.figure.colorbar(mesh, ax=ax, label="mean attention")
+        ax.set(xlabel="lag: steps back from the step forecast", ylabel="steps ahead")
+        ax.set_title("Where in time the forecast looked")
+        ax.invert_xaxis()
+        return ax
+
+    def plot_importance(self, ax: Any = None) -> Any:
+        """Draw sensitivity beside the selection weights; takes and returns an Axes."""
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(figsize=(7, 4))[1] if ax is None else ax
+        table = self.importance().iloc[::-1]
+        place = np.arange(len(table))
+        ax.barh(place + 0.2, table["sensitivity"].astype(float), 0.4, label="sensitivity")
+        ax.barh(place - 0.2, table["past"].astype(float), 0.4, label="selection weight (past)")
+        ax.set_yticks(place, [str(name) for name in table["variable"]])
+        ax.set(xlabel="share", title="Which variables the forecast depends on")
+        ax.legend()
+        return ax
+
+    def _labels(self, window: np.ndarray) -> dict[Any, Any]:
+        """Return the series and cutoff columns for windows."""
+        labels = self.series_labels[window]
+        many = len(self.series_names) > 1
+        columns: dict[Any, Any] = {
+            name: labels.get_level_values(i) if many else labels
+            for i, name in enumerate(self.series_names)
+        }
+        columns["cutoff"] = self.cutoffs[window]
+        return columns
+
+    @cached_property
+    def _lags(self) -> np.ndarray:
+        """(E, K) steps from each source to the target; negative where the source is later."""
+        position = np.arange(self.scores.shape[2]) - self.context_length
+        return (self.step - 1)[:, None] - position[None, :]
+
+    @cached_property
+    def _attention(self) -> pd.DataFrame:
+        entry, head, source = np.nonzero(self.scores)
+        window = self.window[entry]
+        return pd.DataFrame(
+            {
+                **self._labels(window),
+                "horizon": self.step[entry],
+                "target_time": self.target_times[entry],
+                "head": head,
+                "lag": self._lags[entry, source],
+                "source_time": self.source_times[window * self.scores.shape[2] + source],
+                "weight": self.scores[entry, head, source],
+            }
+        )
+
+    @cached_property
+    def _selection(self) -> pd.DataFrame:
+        parts = []
+        for block, table in self.weights.items():
+            window = np.repeat(np.arange(len(table)), table.shape[1])
+            parts.append(
+                pd.DataFrame(
+                    {
+                        **self._labels(window),
+                        "block": block,
+                        "variable": np.tile(np.asarray(table.columns, dtype=object), len(table)),
+                        "weight": table.to_numpy().reshape(-1),
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    @cached_property
+    def _patterns(self) -> pd.DataFrame:
+        weight = self.scores.mean(axis=1)
+        entry, source = np.nonzero(self._lags >= 0)
+        table = pd.DataFrame(
+            {
+                "horizon": self.step[entry],
+                "lag": self._lags[entry, source],
+                "weight": weight[entry, source].astype(np.float64),
+            }
+        )
+        groups = table.groupby(["horizon", "lag"])["weight"]
+        result = groups.agg("mean").to_frame("mean")
+        for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
+            result[name] = groups.quantile(level)
+        return result.reset_index()

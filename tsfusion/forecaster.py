@@ -1,0 +1,843 @@
+"""The estimator: joins the panel (data), a network (models) and the fit loop (training).
+
+Written in scikit-learn's vocabulary; Keras is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from tsfusion.data.calendar import default_context_length
+from tsfusion.data.encoder import PanelEncoder, Rows
+from tsfusion.data.frames import as_frame
+from tsfusion.data.panel import CalendarCodes, Panel, Units
+from tsfusion.data.roles import INDEX, resolve_roles
+from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
+from tsfusion.exceptions import BeyondHorizonWarning, DataWarning
+from tsfusion.prediction import Fitted, RowPlan, forecast_rows, known_end, plan_rows
+from tsfusion.quantiles import check_levels, interpolate_quantiles, mean_of_quantiles
+
+if TYPE_CHECKING:
+    from tsfusion.explain import Explanation
+
+__all__ = ["FusionForecaster"]
+
+# At least nine levels are trained whatever is asked for, so that any level can be had later
+# (design, section 2).
+_BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+
+
+class FusionForecaster(RegressorMixin, BaseEstimator):
+    """Forecasts many series with quantiles, and says what it looked at.
+
+    A Temporal Fusion Transformer behind a scikit-learn estimator: one network is trained on all
+    series of a panel; every forecast comes with quantiles that cannot cross, and `explain` gives the
+    attention over past steps and the weights of the variables, labelled.
+
+    One rule answers every row of `predict`: a row gets the forecast made from the last known target
+    strictly before it. A row inside the known history is a one-step backcast, a row after it the
+    k-step forecast, so neither row order nor batching changes an answer.
+
+    Parameters
+    ----------
+    horizon : int, default=12
+        How many steps ahead the network is trained for.
+    context_length : int, default=None
+        How many past steps it sees; None chooses from frequency, horizon and the series' lengths.
+    time : str or int, default=None
+        The time column; ``"index"`` for the index. None takes a datetime or period index, else the
+        only datetime column; without one, rows are steps of one series in their order.
+    series : str or list of str, default=None
+        The column or columns that tell series apart; None for one series (or a MultiIndex).
+    target : str or int, default=None
+        The column to forecast, where `fit` gets no y.
+    known : list, str or column selector, default=None
+        Columns whose future values are known (prices, promotions). None takes every column that has
+        no other role; if given, further columns are left out with a `DataWarning`.
+    observed : list, str or column selector, default=None
+        Columns known up to the present only (weather). May hold NaN.
+    static : list, str or column selector, default=None
+        Columns with one value per series (region).
+    weight : str or int, default=None
+        A column of row weights (>= 0) for the loss.
+    freq : str, number or None, default=None
+        The step of time: an offset alias (``"h"``, ``"D"``, ``"MS"``), a number for numeric times,
+        ``"rows"`` where every row is one step (trading days); None infers it.
+    quantiles : sequence of float, default=(0.1, 0.5, 0.9)
+        The levels that `forecast` gives; nine levels are always trained, so any other level can be
+        asked for later.
+    beyond : {"roll", "raise", "nan"}, default="roll"
+        What a row past the horizon gets: a forecast rolled forward with a `BeyondHorizonWarning`, an
+        error, or NaN.
+    architecture : {"tft"}, default="tft"
+        The network: the Temporal Fusion Transformer of Lim et al. (2021).
+    hidden_size : int, default=32
+        Width of the network.
+    num_heads : int, default=4
+        Attention heads; divides ``hidden_size``.
+    dropout : float, default=0.1
+        Dropout rate in [0, 1).
+    max_epochs : int, default=30
+        The most epochs.
+    steps_per_epoch : int, default=None
+        Batches per epoch; None takes all windows, at most 100 batches.
+    batch_size : int, default=64
+        Windows per batch.
+    learning_rate : float, default=2e-3
+        Peak of a cosine schedule (a constant for an ``optimizer`` given by name).
+    validation_size : float, default=0.1
+        Share of the time span at the end, at least one horizon, kept for early stopping; 0 for none.
+    patience : int, default=5
+        Epochs without improvement on the validation tail before training stops; the best weights
+        are kept.
+    optimizer : str or keras.optimizers.Optimizer, default=None
+        None is Adam with a cosine schedule and gradients clipped to norm 1.
+    loss : keras.losses.Loss or callable, default=None
+        Takes targets (B, H, 1) and quantiles (B, H, Q); None is the pinball loss.
+    callbacks : keras.callbacks.Callback or list of them, default=None
+        Passed to Keras' ``fit``.
+    jit_compile : bool, default=None
+        Compile the training step with XLA; None decides by backend and length of the fit.
+    verbose : int, default=1
+        0: nothing; 1: a progress line on a terminal; 2: a line per epoch on standard error.
+    random_state : int, RandomState or None, default=None
+        Seed of weights, dropout and batches: same seed, same machine, same numbers.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        The network with the scaling around it.
+    history_ : dict of list of float
+        Losses per epoch: ``loss`` and, with a validation tail, ``val_loss``.
+    levels_ : tuple of float
+        The trained quantile levels.
+    context_length_ : int
+        Past steps seen.
+    freq_ : str or number
+        The frequency.
+    series_ : Index
+        The series in memory.
+    n_features_in_ : int
+        Number of columns of X in `fit`.
+    feature_names_in_ : ndarray of str
+        Their names, where X had string names.
+
+    See Also
+    --------
+    tsfusion.models.TemporalFusionTransformer : The network.
+    tsfusion.data.make_panel : Panels to try it on.
+
+    Notes
+    -----
+    Rows of weight w count w times in the loss; ``fit`` takes no ``sample_weight``, since repeating a
+    row would change the time axis.
+
+    References
+    ----------
+    Lim, Arik, Loeff and Pfister (2021), "Temporal Fusion Transformers for interpretable multi-horizon
+    time series forecasting", International Journal of Forecasting 37(4).
+
+    Examples
+    --------
+    >>> from tsfusion import FusionForecaster
+    >>> from tsfusion.data import load_air_passengers
+    >>> model = FusionForecaster(
+    ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+    ... ).fit(load_air_passengers())
+    >>> model.forecast().columns.tolist()
+    ['month', 'mean', 'q0.1', 'q0.5', 'q0.9']
+    """
+
+    _parameter_constraints: dict = {
+        "horizon": [Interval(Integral, 1, None, closed="left")],
+        "context_length": [Interval(Integral, 1, None, closed="left"), None],
+        "beyond": [StrOptions({"roll", "raise", "nan"})],
+        "architecture": [StrOptions({"tft"})],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "num_heads": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "steps_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "validation_size": [Interval(Real, 0, 1, closed="left")],
+        "patience": [Interval(Integral, 0, None, closed="left")],
+        "jit_compile": ["boolean", None],
+        "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        horizon: int = 12,
+        *,
+        context_length: int | None = None,
+        time: Any = None,
+        series: Any = None,
+        target: Any = None,
+        known: Any = None,
+        observed: Any = None,
+        static: Any = None,
+        weight: Any = None,
+        freq: Any = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        beyond: str = "roll",
+        architecture: str = "tft",
+        hidden_size: int = 32,
+        num_heads: int = 4,
+        dropout: float = 0.1,
+        max_epochs: int = 30,
+        steps_per_epoch: int | None = None,
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        validation_size: float = 0.1,
+        patience: int = 5,
+        optimizer: Any = None,
+        loss: Any = None,
+        callbacks: Any = None,
+        jit_compile: bool | None = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.horizon = horizon
+        self.context_length = context_length
+        self.time = time
+        self.series = series
+        self.target = target
+        self.known = known
+        self.observed = observed
+        self.static = static
+        self.weight = weight
+        self.freq = freq
+        self.quantiles = quantiles
+        self.beyond = beyond
+        self.architecture = architecture
+        self.hidden_size = hidden_size
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.max_epochs = max_epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_size = validation_size
+        self.patience = patience
+        self.optimizer = optimizer
+        self.loss = loss
+        self.callbacks = callbacks
+        self.jit_compile = jit_compile
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> FusionForecaster:
+        """Learn from a panel.
+
+        Parameters
+        ----------
+        X : DataFrame of R rows, or array-like of shape (R, C)
+            One row per series and time, in any order; pandas, polars, pyarrow or NumPy.
+        y : array-like of shape (R,), default=None
+            The target, in the order of X; None takes the ``target`` column. NaN where unknown.
+
+        Returns
+        -------
+        FusionForecaster
+            Itself. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter is out of range or the data do not fit the roles; the message names the
+            column, series and row.
+        """
+        self._validate_params()
+        asked = check_levels(self.quantiles)
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"num_heads: expected a divisor of hidden_size={self.hidden_size}, received "
+                f"{self.num_heads}."
+            )
+        frame = as_frame(X, self._column_names())
+        _check_not_empty(frame)
+        roles = resolve_roles(
+            frame,
+            time=self.time,
+            series=self.series,
+            target=self.target,
+            known=self.known,
+            observed=self.observed,
+            static=self.static,
+            weight=self.weight,
+            y_name=getattr(y, "name", None),
+            y_given=y is not None,
+        )
+        if roles.ignored:
+            warnings.warn(
+                f"The columns {list(roles.ignored)} have no role and are left out; list them in "
+                "known=, observed= or static=.",
+                DataWarning,
+                stacklevel=2,
+            )
+        levels = tuple(sorted({*_BASE_LEVELS, *asked}))
+        learned = self._learn(frame, y, roles, levels)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        architecture = self._architecture(learned.panel, learned.fitted)
+        from tsfusion.models.factory import make_model
+        from tsfusion.training.fit import seeded, train
+
+        with seeded(seed):
+            model = make_model(architecture)
+            history = train(
+                model,
+                learned.panel,
+                learned.training,
+                learned.validation,
+                self._plan(learned.fitted, seed),
+                stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+            )
+        self._forget()
+        self.model_ = model
+        self.history_ = history
+        self.levels_ = levels
+        self.context_length_ = learned.fitted.context_length
+        self.freq_ = learned.fitted.encoder.timeline.freq
+        self.n_features_in_ = frame.shape[1]
+        if all(isinstance(name, str) for name in frame.columns):
+            self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
+        self._fitted = learned.fitted
+        self._memory = learned.rows
+        self._architecture_ = architecture
+        return self
+
+    @property
+    def series_(self) -> pd.Index:
+        """The series in memory."""
+        check_is_fitted(self)
+        return self._memory.labels
+
+    def predict(self, X: Any, *, quantiles: Any = None, context: Any = None) -> np.ndarray:
+        """Forecast the rows of X, in their order.
+
+        Parameters
+        ----------
+        X : DataFrame of R rows, or array-like of shape (R, C)
+            Time, series and known columns; its target and observed columns are never read.
+        quantiles : sequence of float, default=None
+            Levels to give in place of the mean, each in (0, 1).
+        context : DataFrame, default=None
+            History that replaces the memory of its series for this call.
+
+        Returns
+        -------
+        ndarray of shape (R,) or (R, Q)
+            The mean of the forecast distribution, or its quantiles, in units of the target.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If a series is unseen, a known column or a step is missing, or a row lies past the
+            horizon and ``beyond="raise"``.
+        """
+        check_is_fitted(self)
+        levels = None if quantiles is None else check_levels(quantiles)
+        memory = self._with_context(context)
+        frame = self._read_frame(X)
+        first = len(memory) if self._fitted.encoder.roles.time is None else 0
+        rows = self._fitted.encoder.read(
+            frame, kind="X", memory=memory, with_target=False, first=first
+        )
+        values = self._answer(memory, rows, "X")
+        if levels is None:
+            return mean_of_quantiles(values, self.levels_)
+        return interpolate_quantiles(values, self.levels_, levels)
+
+    def forecast(
+        self, future: Any = None, *, horizon: int | None = None, quantiles: Any = None,
+        context: Any = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Forecast what follows the known history.
+
+        Parameters
+        ----------
+        future : DataFrame, default=None
+            Time, series and known columns of the steps that follow, without gaps; needed where there
+            are known columns, unless `fit` or `update` already saw these rows (with NaN targets).
+        horizon : int, default=None
+            How many steps; None takes the estimator's horizon, or all steps of ``future``.
+        quantiles : sequence of float, default=None
+            Levels to give; None takes the estimator's.
+        context : DataFrame, default=None
+            History that replaces the memory of its series for this call. Without ``future``, only
+            its series are forecast.
+
+        Returns
+        -------
+        DataFrame
+            Series and time columns, ``mean``, and a column such as ``q0.1`` per level; sorted by
+            series and time.
+
+        Raises
+        ------
+        ValueError
+            If known values are missing, or ``future`` starts at another step than the next.
+        """
+        check_is_fitted(self)
+        levels = check_levels(self.quantiles if quantiles is None else quantiles)
+        steps = self._steps(horizon)
+        memory = self._with_context(context)
+        fitted = self._fitted
+        roles = fitted.encoder.roles
+        if future is None:
+            wanted = self._context_series(memory, context)
+            rows = self._next_rows(memory, wanted, steps)
+        else:
+            frame = self._read_frame(future, "future")
+            first = len(memory) if roles.time is None else 0
+            rows = fitted.encoder.read(
+                frame, kind="future", memory=memory, with_target=False, first=first
+            ).sorted()
+            _check_seen(rows, memory, "future")
+            self._check_follows(memory, rows)
+            if horizon is not None:
+                rows = rows.take(_within_series(rows) < steps)
+        values = self._answer(memory, rows, "future")
+        table = self._keys(rows)
+        table["mean"] = mean_of_quantiles(values, self.levels_)
+        asked = interpolate_quantiles(values, self.levels_, levels)
+        for i, level in enumerate(levels):
+            table[f"q{level:g}"] = asked[:, i]
+        return pd.DataFrame(table)
+
+    def make_future_dataframe(
+        self, horizon: int | None = None, *, context: Any = None
+    ) -> pd.DataFrame:
+        """Return the series and times that follow the known history, to be filled with known values.
+
+        Parameters
+        ----------
+        horizon : int, default=None
+            How many steps; None takes the estimator's horizon.
+        context : DataFrame, default=None
+            History that replaces the memory of its series; only they are listed then.
+
+        Returns
+        -------
+        DataFrame
+            Series and time columns (or index, where `fit` took the time from the index) of
+            ``horizon`` rows per series, and the static columns' values are left to memory.
+        """
+        check_is_fitted(self)
+        memory = self._with_context(context)
+        rows = self._blank_rows(memory, self._context_series(memory, context), self._steps(horizon))
+        table = pd.DataFrame(self._keys(rows))
+        roles = self._fitted.encoder.roles
+        if roles.time is None:
+            return pd.DataFrame(index=pd.RangeIndex(len(memory), len(memory) + len(rows)))
+        if roles.time == INDEX and roles.series_in_index:
+            return table.set_index([*roles.series, roles.time_label])
+        if roles.time == INDEX:
+            return table.set_index(roles.time_label)
+        return table
+
+    def update(self, X: Any, y: Any = None) -> FusionForecaster:
+        """Add new history to the memory; the network's weights stay as they are.
+
+        Parameters
+        ----------
+        X : DataFrame
+            New rows with all columns of `fit`; at a series and time already known the new row wins.
+            A series not known yet becomes one that can be forecast.
+        y : array-like, default=None
+            The target; None takes the ``target`` column.
+
+        Returns
+        -------
+        FusionForecaster
+            Itself.
+        """
+        check_is_fitted(self)
+        frame = self._read_frame(X)
+        _check_not_empty(frame)
+        rows = self._fitted.encoder.read(
+            frame, y, kind="X", memory=self._memory, with_target=True, first=len(self._memory)
+        )
+        self._memory = self._memory.upsert(rows.sorted())
+        return self
+
+    def explain(self, X: Any = None, *, context: Any = None, max_windows: int = 64) -> Explanation:
+        """Say what the forecasts looked at.
+
+        Parameters
+        ----------
+        X : DataFrame, default=None
+            Rows whose forecasts to explain, as for `predict`. None explains windows spread evenly
+            over the known history, each over the whole horizon.
+        context : DataFrame, default=None
+            History that replaces the memory of its series for this call.
+        max_windows : int, default=64
+            The most windows (series and cutoff) to explain; more are thinned evenly, with a
+            `DataWarning` where X asked for them.
+
+        Returns
+        -------
+        Explanation
+            Labelled attention, selection weights and sensitivities.
+        """
+        check_is_fitted(self)
+        from tsfusion.explain.build import explain_history, explain_rows
+
+        if (
+            isinstance(max_windows, bool)
+            or not isinstance(max_windows, Integral)
+            or max_windows < 1
+        ):
+            raise ValueError(f"max_windows: expected an integer >= 1, received {max_windows!r}.")
+        memory = self._with_context(context)
+        if X is None:
+            return explain_history(self._fitted, self.model_, memory, max_windows)
+        first = len(memory) if self._fitted.encoder.roles.time is None else 0
+        rows = self._fitted.encoder.read(
+            self._read_frame(X), kind="X", memory=memory, with_target=False, first=first
+        )
+        _check_seen(rows, memory, "X")
+        return explain_rows(
+            self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows
+        )
+
+    def _learn(self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple) -> _Learned:
+        """Encode the data; without enough rows for a validation tail, do without one."""
+        learned = self._encode(frame, y, roles, levels, float(self.validation_size))
+        if len(learned.training) == 0 and learned.fitted.encoder.boundary is not None:
+            learned = self._encode(frame, y, roles, levels, 0.0)
+        if len(learned.training) == 0:
+            known = int(np.isfinite(learned.rows.target).sum())
+            raise ValueError(
+                f"No window to train on: there are {len(frame)} rows, {known} of them with a known "
+                "target. Expected at least one series with two known targets; found array with "
+                f"{len(frame)} sample(s) while a minimum of 2 is required."
+            )
+        return learned
+
+    def _encode(
+        self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, validation_size: float
+    ) -> _Learned:
+        encoder = PanelEncoder(roles, self.freq)
+        rows = encoder.fit(frame, y, validation_size=validation_size, horizon=self.horizon)
+        train = slice(None) if encoder.boundary is None else rows.ordinal < encoder.boundary
+        fitted = Fitted(
+            encoder=encoder,
+            calendar=CalendarCodes.learn(encoder.timeline, rows.ordinal[train]),
+            units=Units.learn(rows, encoder.boundary),
+            context_length=0,
+            horizon=int(self.horizon),
+            levels=levels,
+        )
+        panel = fitted.panel(rows)
+        fitted = replace(fitted, context_length=self._context(encoder, panel))
+        shape = {"context_length": fitted.context_length, "horizon": fitted.horizon}
+        return _Learned(
+            fitted,
+            rows,
+            panel,
+            training_windows(panel, encoder.boundary, **shape),
+            validation_windows(panel, encoder.boundary, **shape),
+        )
+
+    def _context(self, encoder: PanelEncoder, panel: Panel) -> int:
+        """Choose how much of the past to see: no more than the longest series can fill."""
+        if self.context_length is not None:
+            return int(self.context_length)
+        timeline = encoder.timeline
+        freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
+        longest = int(panel.lengths.max())
+        return max(1, min(default_context_length(freq, self.horizon), longest - 1))
+
+    def _architecture(self, panel: Panel, fitted: Fitted) -> dict[str, Any]:
+        """Describe the network in plain values, from which it can be made again."""
+        encoder, calendar = fitted.encoder, fitted.calendar
+        roles = encoder.roles
+        sizes = {name: len(values) + 1 for name, values in encoder.vocabularies.items()}
+        known = [sizes[name] for name in roles.known_categorical] + list(calendar.cardinalities)
+        observed = 1 + panel.n_observed_real
+        return {
+            "architecture": self.architecture,
+            "num_observed": panel.n_observed_real,
+            "network": {
+                "horizon": int(self.horizon),
+                "quantiles": list(fitted.levels),
+                "hidden_size": int(self.hidden_size),
+                "num_heads": int(self.num_heads),
+                "dropout": float(self.dropout),
+                "num_past_real": panel.real.shape[1],
+                "past_cardinalities": [sizes[n] for n in roles.observed_categorical] + known,
+                "num_future_real": panel.real.shape[1] - observed,
+                "future_cardinalities": known,
+                "num_static_real": len(roles.static_real),
+                "static_cardinalities": [sizes[name] for name in roles.static_categorical],
+            },
+        }
+
+    def _plan(self, fitted: Fitted, seed: int) -> Any:
+        from tsfusion.training.fit import TrainingPlan
+
+        return TrainingPlan(
+            context_length=fitted.context_length,
+            horizon=fitted.horizon,
+            levels=fitted.levels,
+            max_epochs=int(self.max_epochs),
+            steps_per_epoch=self.steps_per_epoch,
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate),
+            patience=int(self.patience),
+            optimizer=self.optimizer,
+            loss=self.loss,
+            callbacks=self.callbacks,
+            jit_compile=self.jit_compile,
+            verbose=int(self.verbose),
+            seed=seed,
+        )
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
+            delattr(self, name)
+
+    def _column_names(self) -> list[Any]:
+        names: list[Any] = [self.time, self.target, self.weight]
+        for value in (self.series, self.known, self.observed, self.static):
+            if not callable(value):
+                names += list(value) if isinstance(value, (list, tuple)) else [value]
+        return names
+
+    def _read_frame(self, X: Any, kind: str = "X") -> pd.DataFrame:
+        frame = as_frame(X, self._column_names())
+        is_table = hasattr(X, "columns") or hasattr(X, "column_names")
+        if not is_table and frame.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{kind} has {frame.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return frame
+
+    def _steps(self, horizon: int | None) -> int:
+        if horizon is None:
+            return self._fitted.horizon
+        if isinstance(horizon, bool) or not isinstance(horizon, Integral) or horizon < 1:
+            raise ValueError(f"horizon: expected an integer >= 1, received {horizon!r}.")
+        return int(horizon)
+
+    def _with_context(self, context: Any) -> Rows:
+        """Return the memory in which ``context`` stands in place of its series."""
+        memory = self._memory
+        if context is None:
+            return memory
+        frame = self._read_frame(context, "context")
+        _check_not_empty(frame)
+        rows = self._fitted.encoder.read(
+            frame, kind="context", memory=memory, with_target=True
+        ).sorted()
+        replaced = np.unique(rows.series)
+        return memory.take(~np.isin(memory.series, replaced)).upsert(rows)
+
+    def _context_series(self, memory: Rows, context: Any) -> np.ndarray:
+        """Return the codes of the series to forecast: those of the context, or all with history."""
+        if context is None:
+            return np.unique(memory.series)
+        frame = self._read_frame(context, "context")
+        rows = self._fitted.encoder.read(frame, kind="context", memory=memory, with_target=True)
+        return np.unique(rows.series)
+
+    def _answer(self, memory: Rows, rows: Rows, kind: str) -> np.ndarray:
+        """Return (R, Q) quantiles of rows, after the checks that concern the horizon."""
+        _check_seen(rows, memory, kind)
+        if len(rows) == 0:
+            return np.zeros((0, len(self.levels_)))
+        plan = plan_rows(self._fitted, memory, rows)
+        self._check_horizon(plan)
+        return forecast_rows(self._fitted, self.model_, plan, beyond=self.beyond)
+
+    def _check_horizon(self, plan: RowPlan) -> None:
+        past = plan.step > self._fitted.horizon
+        if not past.any():
+            return
+        text = (
+            f"{int(past.sum())} rows lie past the horizon of {self._fitted.horizon} steps (the "
+            f"furthest at step {int(plan.step.max())})"
+        )
+        if self.beyond == "raise":
+            raise ValueError(
+                f"{text}, and beyond='raise'. Fit with a longer horizon, pass fewer rows, or use "
+                "beyond='roll'."
+            )
+        action = "rolled forward from the median" if self.beyond == "roll" else "given NaN"
+        warnings.warn(f"{text}: they are {action}.", BeyondHorizonWarning, stacklevel=4)
+
+    def _keys(self, rows: Rows) -> dict[Any, Any]:
+        """Return the series and time columns of rows, in the user's names and types."""
+        roles = self._fitted.encoder.roles
+        table: dict[Any, Any] = {}
+        labels = rows.labels[rows.series]
+        for i, name in enumerate(roles.series):
+            table[name] = labels.get_level_values(i) if len(roles.series) > 1 else labels
+        table[roles.time_label] = self._fitted.encoder.timeline.times(rows.ordinal)
+        return table
+
+    def _blank_rows(self, memory: Rows, wanted: np.ndarray, steps: int) -> Rows:
+        """Return the ``steps`` rows that follow the last known target of each series, values unknown."""
+        end = known_end(memory)[wanted]
+        silent = wanted[end < 0]
+        if len(silent):
+            raise ValueError(
+                f"Series {memory.labels[silent[0]]!r} has no known target "
+                f"({len(silent)} such series): there is nothing to forecast from."
+            )
+        series = np.repeat(wanted, steps)
+        n = len(series)
+        timeline = self._fitted.encoder.timeline
+        ahead = np.tile(np.arange(1, steps + 1), len(wanted))
+        last = np.repeat(memory.ordinal[end], steps)
+        ordinal = last + ahead if timeline.is_regular else _rows_ahead(memory, series, last, ahead)
+        return replace(
+            memory,
+            series=series,
+            ordinal=ordinal,
+            target=np.full(n, np.nan),
+            real=np.full((n, memory.real.shape[1]), np.nan, np.float32),
+            categorical=np.zeros((n, memory.categorical.shape[1]), np.int32),
+            weight=np.ones(n, np.float32),
+            row=np.arange(n),
+        )
+
+    def _next_rows(self, memory: Rows, wanted: np.ndarray, steps: int) -> Rows:
+        """Return the next rows; their known values come from memory, or there must be none."""
+        blank = self._blank_rows(memory, wanted, steps)
+        roles = self._fitted.encoder.roles
+        if not roles.known:
+            return blank
+        end = known_end(memory)[memory.series]
+        ahead = memory.take((np.arange(len(memory)) > end) & np.isin(memory.series, wanted))
+        ahead = ahead.take(_within_series(ahead) < steps)
+        lacking = np.bincount(ahead.series, minlength=len(memory.labels))[wanted] < steps
+        if lacking.any():
+            series = memory.labels[wanted[lacking.argmax()]]
+            where = f" for series {series!r}" if roles.series else ""
+            raise ValueError(
+                f"Missing future values of the known columns {list(roles.known)}{where}: pass "
+                "future= with them for every step to forecast (make_future_dataframe() gives its "
+                "rows), or declare them as observed."
+            )
+        return ahead
+
+    def _check_follows(self, memory: Rows, rows: Rows) -> None:
+        """Raise unless rows (sorted) follow directly after each series' last known target."""
+        timeline = self._fitted.encoder.timeline
+        _, first = np.unique(rows.series, return_index=True)
+        end = known_end(memory)[rows.series]
+        last = np.where(end >= 0, memory.ordinal[end], 0)
+        if timeline.is_regular:
+            wrong = (end >= 0) & (rows.ordinal != last + 1 + _within_series(rows))
+        else:
+            wrong = (end >= 0) & (rows.ordinal <= last)
+        if not wrong.any():
+            return
+        at = int(wrong.argmax())
+        times = timeline.times(np.array([rows.ordinal[at], last[at]]))
+        label = rows.labels[rows.series[at]]
+        where = f" of series {label!r}" if self._fitted.encoder.roles.series else ""
+        wanted = ""
+        if timeline.is_regular:
+            step = last[at] + 1 + _within_series(rows)[at]
+            wanted = f", expected {timeline.times(np.array([step]))[0]}"
+        place = "starts" if at in first else "goes on"
+        raise ValueError(
+            f"future{where} {place} at {times[0]}{wanted}: its rows must follow the last known "
+            f"target ({times[1]}) step by step. See make_future_dataframe()."
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = False
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        model = state.pop("model_", None)
+        if model is not None:
+            state["_weights"] = [np.asarray(weight) for weight in model.get_weights()]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        weights = state.pop("_weights", None)
+        super().__setstate__(state)
+        if weights is not None:
+            from tsfusion.models.factory import make_model
+
+            self.model_ = make_model(self._architecture_)
+            self.model_.set_weights(weights)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    fitted: Fitted
+    rows: Rows
+    panel: Panel
+    training: Any
+    validation: Any
+
+
+def _check_not_empty(frame: pd.DataFrame) -> None:
+    if len(frame) == 0:
+        raise ValueError(
+            "X is empty: expected at least two rows, found array with 0 sample(s) (shape="
+            f"{frame.shape}) while a minimum of 1 is required."
+        )
+
+
+def _check_seen(rows: Rows, memory: Rows, kind: str) -> None:
+    """Raise if a row belongs to a series without history."""
+    have = np.zeros(len(rows.labels), bool)
+    have[np.unique(memory.series)] = True
+    unseen = ~have[rows.series]
+    if not unseen.any():
+        return
+    label = rows.labels[rows.series[unseen.argmax()]]
+    twin = [known for known in memory.labels if str(known) == str(label)]
+    hint = f" ({label!r} is not {twin[0]!r}: the types differ)" if twin else ""
+    others = len(np.unique(rows.series[unseen])) - 1
+    raise ValueError(
+        f"{kind}: series {label!r} was not seen in fit{hint}"
+        f"{f', nor were {others} others' if others else ''}. Pass its history in context=, or add it "
+        "with update()."
+    )
+
+
+def _within_series(rows: Rows) -> np.ndarray:
+    """Return (R,) the place of each row in its series, from 0; rows are sorted."""
+    count = np.bincount(rows.series, minlength=len(rows.labels))
+    return np.arange(len(rows)) - (np.cumsum(count) - count)[rows.series]
+
+
+def _rows_ahead(
+    memory: Rows, series: np.ndarray, last: np.ndarray, ahead: np.ndarray
+) -> np.ndarray:
+    """Guess the times of steps to come where every row is one step: the median distance on."""
+    gaps = np.diff(memory.ordinal)[np.diff(memory.series) == 0]
+    gap = np.median(gaps) if len(gaps) else 1
+    return (last + ahead * gap).astype(memory.ordinal.dtype)

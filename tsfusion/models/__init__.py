@@ -1,0 +1,5 @@
+"""Keras models for forecasting, built from the layers in ``tsfusion.components``."""
+
+from tsfusion.models.temporal_fusion_transformer import TemporalFusionTransformer
+
+__all__ = ["TemporalFusionTransformer"]

@@ -1,0 +1,121 @@
+"""A forecaster that sees each window in its own units; relies on the components alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tsfusion.components._base import register
+from tsfusion.components.instance_scaling import InstanceScaling
+
+__all__ = ["InstanceScaled"]
+
+
+@register
+class InstanceScaled(keras.Model):
+    r"""Scales target and observed inputs by each window's own level and spread, and back.
+
+    .. math:: \hat y = m(x) + s(x) \, f((x - m(x)) / s(x))
+
+    where `m, s` (B, 1) are level and spread of the window's known past targets and `f` is the
+    network. The loss is taken in the scaled units, so that every window counts alike.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Takes the dict of `TemporalFusionTransformer` and returns (B, H, Q).
+    num_observed : int, default=0
+        How many columns of ``past_real`` behind the target are observed inputs, scaled likewise.
+    method : {"standard", "robust"}, default="standard"
+        Mean and standard deviation, or median and interquartile range.
+
+    References
+    ----------
+    Kim et al. (2022), "Reversible Instance Normalization for Accurate Time-Series Forecasting
+    against Distribution Shift", ICLR.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        *,
+        num_observed: int = 0,
+        method: str = "standard",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+        self.num_observed = int(num_observed)
+        self.method = method
+        self.scaling = InstanceScaling(method=method, name="scaling")
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights."""
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def scaled(self, inputs: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Return past reals with their leading columns scaled, and target level and spread."""
+        past = ops.cast(inputs["past_real"], "float32")
+        width = 1 + self.num_observed
+        own = past[..., :width]
+        known = ops.isfinite(own)
+        fallback = inputs.get("fallback_loc")
+        if fallback is not None:
+            first = ops.expand_dims(ops.cast(fallback, "float32"), -1)
+            rest = ops.zeros_like(own[:, 0, 1:])
+            fallback = ops.concatenate([first, rest], axis=-1)
+        unit = ops.ones_like(own[:, 0, :])
+        scaled, loc, scale = self.scaling(
+            own, mask=known, fallback_loc=fallback, fallback_scale=unit
+        )
+        # The network masks what is unknown by its NaN, so that stays.
+        scaled = ops.where(known, scaled, ops.full_like(scaled, float("nan")))
+        return (
+            ops.concatenate([scaled, past[..., width:]], axis=-1),
+            loc[:, :, :1],
+            scale[:, :, :1],
+        )
+
+    def call(
+        self, inputs: dict[str, Any], training: Any = None, return_attention: bool = False
+    ) -> Any:
+        """Return quantiles (B, H, Q) in the units of the input, and the attention if asked for."""
+        past, loc, scale = self.scaled(inputs)
+        inner = {key: value for key, value in inputs.items() if key != "fallback_loc"}
+        inner["past_real"] = past
+        if not return_attention:
+            return self.network(inner, training=training) * scale + loc
+        outputs = dict(self.network(inner, training=training, return_attention=True))
+        outputs["quantiles"] = outputs["quantiles"] * scale + loc
+        return outputs
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:  # fmt: skip
+        """Return the loss of targets (B, H) in the units of each window."""
+        _, loc, scale = self.scaled(x)
+        loc, scale = ops.stop_gradient(loc), ops.stop_gradient(scale)
+        y = (ops.expand_dims(y, -1) - loc) / scale
+        y_pred = (y_pred - loc) / scale
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "num_observed": self.num_observed,
+            "method": self.method,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> InstanceScaled:
+        """Make the model from its configuration."""
+        config = dict(config)
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network, **config)

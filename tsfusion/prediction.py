@@ -1,0 +1,240 @@
+"""Which window answers which row, and the forecasts of those windows.
+
+One rule answers every row: it gets the forecast made from the last known target strictly before it.
+Relies on the panel (data) and on a built model; knows nothing of the estimator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsfusion.data.encoder import PanelEncoder, Rows
+from tsfusion.data.panel import CalendarCodes, Panel, Units
+from tsfusion.data.windows import WindowIndex, gather
+
+__all__ = ["Fitted", "RowPlan", "forecast_rows", "known_end", "plan_rows", "run_model"]
+
+_CHUNK = 512
+# Batches are padded to these sizes, so that a backend compiles a few shapes and no more.
+_SIZES = (1, 8, 64, _CHUNK)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was learned about the data, apart from the network's weights."""
+
+    encoder: PanelEncoder
+    calendar: CalendarCodes
+    units: Units
+    context_length: int
+    horizon: int
+    levels: tuple[float, ...]
+
+    def panel(self, rows: Rows) -> Panel:
+        """Lay sorted rows out as a panel."""
+        roles = self.encoder.roles
+        return Panel.build(
+            rows,
+            self.encoder.timeline,
+            self.calendar,
+            self.units,
+            n_observed_real=len(roles.observed_real),
+            n_observed_categorical=len(roles.observed_categorical),
+        )
+
+    @property
+    def median(self) -> int:
+        """The index of the level nearest 0.5."""
+        return int(np.abs(np.asarray(self.levels) - 0.5).argmin())
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """Rows to forecast as windows of a panel.
+
+    Attributes
+    ----------
+    panel : Panel
+    windows : WindowIndex
+        The distinct windows, W of them.
+    window, step : ndarray of int, shape (R,)
+        Which window answers each row, and at which of its steps (from 1).
+    real, categorical : ndarray, shape (R, .)
+        The known values of each row itself.
+    """
+
+    panel: Panel
+    windows: WindowIndex
+    window: np.ndarray
+    step: np.ndarray
+    real: np.ndarray
+    categorical: np.ndarray
+
+
+def known_end(rows: Rows) -> np.ndarray:
+    """Return (S,) the index of the last row of each series with a known target, or -1.
+
+    ``rows`` are sorted by series and time.
+    """
+    index = np.flatnonzero(np.isfinite(rows.target))
+    end = np.full(len(rows.labels), -1, np.int64)
+    end[rows.series[index]] = index
+    return end
+
+
+def _tail(memory: Rows, length: int) -> Rows:
+    """Return the last ``length`` rows up to each series' last known target, and all after it."""
+    end = known_end(memory)[memory.series]
+    return memory.take((end < 0) | (np.arange(len(memory)) > end - length))
+
+
+def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
+    """Find the window and step that answer each row.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    memory : Rows
+        The known history, sorted.
+    rows : Rows
+        The rows to forecast, labels as in memory.
+
+    Returns
+    -------
+    RowPlan
+
+    Raises
+    ------
+    ValueError
+        If known values of a step between the last known target and a row are missing.
+    """
+    timeline = fitted.encoder.timeline
+    used = np.unique(rows.series)
+    memory, rows = memory.only(used), rows.only(used)
+    end = known_end(memory)
+    ends = np.where(end >= 0, memory.ordinal[end] if len(memory) else 0, 0)
+    after = (end[rows.series] < 0) | (rows.ordinal > ends[rows.series])
+    if after.all():
+        memory = _tail(memory, fitted.context_length)
+    joined = memory.upsert(rows.take(after)) if after.any() else memory
+    panel = fitted.panel(joined)
+    found = panel.find(rows.series, rows.ordinal, timeline)
+    last = panel.last_known()
+    place = np.where(found >= 0, found, panel.offsets[rows.series])
+    between = (found < 0) & ~np.full(len(rows), timeline.is_regular)
+    if between.any():
+        place[between] = panel.insertion(rows.series[between], rows.ordinal[between], side="left")
+    before = place - 1
+    has_past = before >= panel.offsets[rows.series]
+    cutoff = np.where(has_past, last[np.maximum(before, 0)] if len(panel) else -1, -1)
+    origin = np.where(cutoff >= 0, cutoff + 1, place)
+    step = place - origin + 1
+    if fitted.encoder.roles.known:
+        _check_no_skipped(fitted, panel, rows, origin, place, after & (found >= 0) & has_past)
+    key, window = np.unique(np.stack([rows.series, origin], axis=1), axis=0, return_inverse=True)
+    calendar_real, calendar_codes = fitted.calendar.encode(timeline, rows.ordinal)
+    return RowPlan(
+        panel=panel,
+        windows=WindowIndex(key[:, 1], key[:, 0]),
+        window=window.reshape(-1),
+        step=step,
+        real=np.concatenate([rows.real[:, panel.n_observed_real :], calendar_real], axis=1),
+        categorical=np.concatenate(
+            [rows.categorical[:, panel.n_observed_categorical :], calendar_codes], axis=1
+        ),
+    )
+
+
+def _check_no_skipped(
+    fitted: Fitted, panel: Panel, rows: Rows, origin: np.ndarray, place: np.ndarray,
+    check: np.ndarray,
+) -> None:  # fmt: skip
+    """Raise if a step between the last known target and a row to forecast was not given."""
+    absent = np.concatenate([[0], np.cumsum(~panel.present)])
+    skipped = check & (absent[np.maximum(place, origin)] > absent[origin])
+    if not skipped.any():
+        return
+    row = int(skipped.argmax())
+    missing = origin[row] + int((~panel.present[origin[row] : place[row]]).argmax())
+    times = fitted.encoder.timeline.times(panel.ordinal[[missing, place[row]]])
+    raise ValueError(
+        f"Skipped steps{_of_series(fitted, panel.labels, rows.series[row])}: the row at {times[1]} "
+        f"is {int(place[row] - origin[row] + 1)} steps after the last known target, but the step "
+        f"at {times[0]} was not given. The known columns {list(fitted.encoder.roles.known)} are "
+        "needed for every step in between: see make_future_dataframe()."
+    )
+
+
+def _of_series(fitted: Fitted, labels: pd.Index, code: int) -> str:
+    return f" in series {labels[code]!r}" if fitted.encoder.roles.series else ""
+
+
+def forecast_rows(fitted: Fitted, model: Any, plan: RowPlan, *, beyond: str) -> np.ndarray:
+    """Return (R, Q) quantiles of the planned rows in the user's units.
+
+    Past the horizon, ``beyond="roll"`` feeds the median forward; the spread at the end of one pass
+    is added in quadrature to that of the next (independent errors). ``"nan"`` gives NaN there.
+    """
+    result = np.full((len(plan.step), len(fitted.levels)), np.nan)
+    order = np.argsort(plan.window, kind="stable")
+    bounds = np.searchsorted(plan.window[order], np.arange(len(plan.windows) + 1))
+    deepest = np.zeros(len(plan.windows), np.int64)
+    np.maximum.at(deepest, plan.window, plan.step)
+    for first in range(0, len(plan.windows), _CHUNK):
+        stop = min(first + _CHUNK, len(plan.windows))
+        rows = order[bounds[first] : bounds[stop]]
+        passes = 1
+        if beyond == "roll":
+            passes = -(-int(deepest[first:stop].max()) // fitted.horizon)
+        result[rows] = _forecast_chunk(fitted, model, plan, first, stop, rows, passes)
+    series = plan.windows.series[plan.window]
+    panel = plan.panel
+    return panel.offset[series][:, None] + panel.unit[series][:, None] * result
+
+
+def _forecast_chunk(
+    fitted: Fitted, model: Any, plan: RowPlan, first: int, stop: int, rows: np.ndarray, passes: int
+) -> np.ndarray:
+    """Return (len(rows), Q) in network units for windows ``first:stop``."""
+    horizon, context = fitted.horizon, fitted.context_length
+    window, step = plan.window[rows] - first, plan.step[rows] - 1
+    result = np.full((len(rows), len(fitted.levels)), np.nan)
+    windows = plan.windows.take(np.arange(first, stop))
+    fed = np.zeros((len(windows), 0), np.float32)
+    spread = np.zeros((len(windows), len(fitted.levels)))
+    for pass_ in range(passes):
+        moved = replace(windows, origin=windows.origin + pass_ * horizon)
+        batch = gather(plan.panel, moved, context_length=context, horizon=horizon)
+        here = step // horizon == pass_
+        at = (window[here], step[here] - pass_ * horizon)
+        for name, values in (("future_real", plan.real), ("future_categorical", plan.categorical)):
+            if name in batch:
+                batch[name][at] = values[rows[here]]
+        recent = fed[:, -context:]
+        if recent.shape[1]:
+            batch["past_real"][:, -recent.shape[1] :, 0] = recent
+            batch["past_mask"][:, -recent.shape[1] :] = True
+        quantiles = run_model(model, batch).astype(np.float64)
+        median = quantiles[:, :, fitted.median, None]
+        away = quantiles - median
+        quantiles = median + np.sign(away) * np.hypot(away, spread[:, None, :])
+        result[here] = quantiles[at]
+        spread = np.abs(quantiles[:, -1] - median[:, -1])
+        fed = np.concatenate([fed, median[:, :, 0].astype(np.float32)], axis=1)
+    return result
+
+
+def run_model(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
+    """Return (B, H, Q) of one batch of at most ``_CHUNK`` windows."""
+    size = len(batch["past_real"])
+    padded = next(allowed for allowed in _SIZES if allowed >= size)
+    if padded > size:
+        batch = {
+            key: np.concatenate([value, np.repeat(value[:1], padded - size, axis=0)])
+            for key, value in batch.items()
+        }
+    return np.asarray(model.predict_on_batch(batch))[:size]

@@ -1,0 +1,93 @@
+"""Quantiles as a function: any level from the trained ones, and the mean. Relies on NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+__all__ = ["check_levels", "interpolate_quantiles", "mean_of_quantiles"]
+
+
+def check_levels(quantiles: object, name: str = "quantiles") -> tuple[float, ...]:
+    """Return quantile levels as floats, or say what is wrong with them."""
+    listed = [quantiles] if isinstance(quantiles, (int, float)) else quantiles
+    try:
+        levels = tuple(float(level) for level in listed)  # type: ignore[union-attr]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected numbers between 0 and 1, received {quantiles!r}."
+        ) from error
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise ValueError(f"{name}: expected numbers between 0 and 1, received {quantiles!r}.")
+    if len(set(levels)) != len(levels):
+        raise ValueError(f"{name}: expected each level once, received {quantiles!r}.")
+    return levels
+
+
+def interpolate_quantiles(
+    values: np.ndarray, levels: Sequence[float], asked: Sequence[float]
+) -> np.ndarray:
+    """Return quantiles at any level from those at some levels.
+
+    Linear in the standard normal score of the level, so that a normal distribution comes out
+    exactly; past the outermost levels the last slope goes on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., Q)
+        Quantiles, increasing along the last axis.
+    levels : sequence of float, shape (Q,)
+        Their levels, increasing.
+    asked : sequence of float, shape (A,)
+        The levels wanted.
+
+    Returns
+    -------
+    ndarray, shape (..., A)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> interpolate_quantiles(np.array([[-1.0, 0.0, 1.0]]), [0.1, 0.5, 0.9], [0.5, 0.9]).tolist()
+    [[0.0, 1.0]]
+    """
+    normal = NormalDist()
+    have = np.array([normal.inv_cdf(level) for level in levels])
+    want = np.array([normal.inv_cdf(level) for level in asked])
+    if len(have) == 1:
+        return np.repeat(values, len(want), axis=-1)
+    left = np.clip(np.searchsorted(have, want, side="right") - 1, 0, len(have) - 2)
+    share = (want - have[left]) / (have[left + 1] - have[left])
+    return values[..., left] * (1 - share) + values[..., left + 1] * share
+
+
+def mean_of_quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Return the mean of the distribution that quantiles describe.
+
+    The integral of the quantile function over (0, 1) by trapezoids, flat past the outermost levels.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., Q)
+    levels : sequence of float, shape (Q,)
+
+    Returns
+    -------
+    ndarray, shape (...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_of_quantiles(np.array([[1.0, 2.0, 3.0]]), [0.1, 0.5, 0.9]).round(6).tolist()
+    [2.0]
+    """
+    edges = np.concatenate([[0.0], np.asarray(levels, float), [1.0]])
+    gaps = np.diff(edges)
+    weights = np.zeros(len(levels))
+    weights += gaps[:-1] / 2
+    weights += gaps[1:] / 2
+    weights[0] += gaps[0] / 2
+    weights[-1] += gaps[-1] / 2
+    return values @ weights
