@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FusionForecaster"]
 
-# At least nine levels are trained whatever is asked for, so that any level can be had later
-# (design, section 2).
+# At least nine levels are trained whatever is asked for, so that any level can be had later.
 _BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 
@@ -42,8 +41,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     """Forecasts many series with quantiles, and says what it looked at.
 
     A Temporal Fusion Transformer behind a scikit-learn estimator: one network is trained on all
-    series of a panel; every forecast comes with quantiles that cannot cross, and `explain` gives the
-    attention over past steps and the weights of the variables, labelled.
+    series of a panel; every forecast comes with quantiles that cannot cross, and `explain` gives
+    the attention over past steps and the weights of the variables, labelled.
 
     One rule answers every row of `predict`: a row gets the forecast made from the last known target
     strictly before it. A row inside the known history is a one-step backcast, a row after it the
@@ -78,15 +77,15 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         The levels that `forecast` gives; nine levels are always trained, so any other level can be
         asked for later.
     beyond : {"roll", "raise", "nan"}, default="roll"
-        What a row past the horizon gets: a forecast rolled forward with a `BeyondHorizonWarning`, an
-        error, or NaN.
+        What a row past the horizon gets: a forecast rolled forward with a `BeyondHorizonWarning`,
+        an error, or NaN.
     architecture : {"tft"}, default="tft"
         The network: the Temporal Fusion Transformer of Lim et al. (2021).
     hidden_size : int, default=32
         Width of the network.
     num_heads : int, default=4
         Attention heads; divides ``hidden_size``.
-    dropout : float, default=0.1
+    dropout : float, default=0.2
         Dropout rate in [0, 1).
     max_epochs : int, default=30
         The most epochs.
@@ -94,10 +93,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Batches per epoch; None takes all windows, at most 100 batches.
     batch_size : int, default=64
         Windows per batch.
-    learning_rate : float, default=2e-3
+    learning_rate : float, default=1e-3
         Peak of a cosine schedule (a constant for an ``optimizer`` given by name).
     validation_size : float, default=0.1
-        Share of the time span at the end, at least one horizon, kept for early stopping; 0 for none.
+        Share of the time span at the end, at least one horizon, kept for early stopping; 0 for
+        none. A panel too short to spare it does without.
     patience : int, default=5
         Epochs without improvement on the validation tail before training stops; the best weights
         are kept.
@@ -140,13 +140,13 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    Rows of weight w count w times in the loss; ``fit`` takes no ``sample_weight``, since repeating a
-    row would change the time axis.
+    Rows of weight w count w times in the loss; ``fit`` takes no ``sample_weight``, since repeating
+    a row would change the time axis.
 
     References
     ----------
-    Lim, Arik, Loeff and Pfister (2021), "Temporal Fusion Transformers for interpretable multi-horizon
-    time series forecasting", International Journal of Forecasting 37(4).
+    Lim, Arik, Loeff and Pfister (2021), "Temporal Fusion Transformers for interpretable
+    multi-horizon time series forecasting", International Journal of Forecasting 37(4).
 
     Examples
     --------
@@ -159,7 +159,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     ['month', 'mean', 'q0.1', 'q0.5', 'q0.9']
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), None],
         "beyond": [StrOptions({"roll", "raise", "nan"})],
@@ -196,11 +196,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         architecture: str = "tft",
         hidden_size: int = 32,
         num_heads: int = 4,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
         max_epochs: int = 30,
         steps_per_epoch: int | None = None,
         batch_size: int = 64,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 1e-3,
         validation_size: float = 0.1,
         patience: int = 5,
         optimizer: Any = None,
@@ -372,8 +372,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         future : DataFrame, default=None
-            Time, series and known columns of the steps that follow, without gaps; needed where there
-            are known columns, unless `fit` or `update` already saw these rows (with NaN targets).
+            Time, series and known columns of the steps that follow, without gaps; needed where
+            there are known columns, unless `fit` or `update` already saw these rows (with NaN
+            targets).
         horizon : int, default=None
             How many steps; None takes the estimator's horizon, or all steps of ``future``.
         quantiles : sequence of float, default=None
@@ -423,7 +424,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     def make_future_dataframe(
         self, horizon: int | None = None, *, context: Any = None
     ) -> pd.DataFrame:
-        """Return the series and times that follow the known history, to be filled with known values.
+        """Return the series and times that follow the known history.
 
         Parameters
         ----------
@@ -436,7 +437,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         -------
         DataFrame
             Series and time columns (or index, where `fit` took the time from the index) of
-            ``horizon`` rows per series, and the static columns' values are left to memory.
+            ``horizon`` rows per series, to be filled with the known columns; static columns are
+            remembered.
         """
         check_is_fitted(self)
         memory = self._with_context(context)
@@ -476,7 +478,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self._memory = self._memory.upsert(rows.sorted())
         return self
 
-    def explain(self, X: Any = None, *, context: Any = None, max_windows: int = 64) -> Explanation:
+    def explain(
+        self, X: Any = None, *, context: Any = None, max_windows: int = 64, lags_of: Any = None
+    ) -> Explanation:
         """Say what the forecasts looked at.
 
         Parameters
@@ -490,10 +494,20 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             The most windows (series and cutoff) to explain; more are thinned evenly, with a
             `DataWarning` where X asked for them.
 
+        lags_of : str or list of str, default=None
+            Past variables (target, observed, known or calendar) of which to find, beside the
+            attention, the lags that the forecast hangs on, by exchanging single values. Costs one
+            pass over the windows per variable and past step.
+
         Returns
         -------
         Explanation
             Labelled attention, selection weights and sensitivities.
+
+        Raises
+        ------
+        ValueError
+            As `predict`; and if a row lies past the horizon, or ``lags_of`` names no past variable.
         """
         check_is_fitted(self)
         from tsfusion.explain.build import explain_history, explain_rows
@@ -504,16 +518,18 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             or max_windows < 1
         ):
             raise ValueError(f"max_windows: expected an integer >= 1, received {max_windows!r}.")
+        listed = list(lags_of) if isinstance(lags_of, (list, tuple)) else [lags_of]
+        listed = [] if lags_of is None else listed
         memory = self._with_context(context)
         if X is None:
-            return explain_history(self._fitted, self.model_, memory, max_windows)
+            return explain_history(self._fitted, self.model_, memory, max_windows, listed)
         first = len(memory) if self._fitted.encoder.roles.time is None else 0
         rows = self._fitted.encoder.read(
             self._read_frame(X), kind="X", memory=memory, with_target=False, first=first
         )
         _check_seen(rows, memory, "X")
         return explain_rows(
-            self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows
+            self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows, listed
         )
 
     def _learn(self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple) -> _Learned:
@@ -694,7 +710,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         return table
 
     def _blank_rows(self, memory: Rows, wanted: np.ndarray, steps: int) -> Rows:
-        """Return the ``steps`` rows that follow the last known target of each series, values unknown."""
+        """Return the ``steps`` rows after the last known target of each series, values unknown."""
         end = known_end(memory)[wanted]
         silent = wanted[end < 0]
         if len(silent):
@@ -823,8 +839,8 @@ def _check_seen(rows: Rows, memory: Rows, kind: str) -> None:
     others = len(np.unique(rows.series[unseen])) - 1
     raise ValueError(
         f"{kind}: series {label!r} was not seen in fit{hint}"
-        f"{f', nor were {others} others' if others else ''}. Pass its history in context=, or add it "
-        "with update()."
+        f"{f', nor were {others} others' if others else ''}. Pass its history in context=, or add "
+        "it with update()."
     )
 
 

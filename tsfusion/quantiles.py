@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 __all__ = ["check_levels", "interpolate_quantiles", "mean_of_quantiles"]
 
 
-def check_levels(quantiles: object, name: str = "quantiles") -> tuple[float, ...]:
+def check_levels(quantiles: Any, name: str = "quantiles") -> tuple[float, ...]:
     """Return quantile levels as floats, or say what is wrong with them."""
     listed = [quantiles] if isinstance(quantiles, (int, float)) else quantiles
     try:
-        levels = tuple(float(level) for level in listed)  # type: ignore[union-attr]
+        levels = tuple(float(level) for level in listed)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name}: expected numbers between 0 and 1, received {quantiles!r}."

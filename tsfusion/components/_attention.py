@@ -218,7 +218,7 @@ class CarryMask(keras.layers.Layer):
         return tuple(input_shape[0])
 
 
-def score_spec(batch: Any, heads: int, queries: Any, keys: Any) -> keras.KerasTensor:
+def score_spec(batch: Any, heads: Any, queries: Any, keys: Any) -> keras.KerasTensor:
     """Return the symbolic scores (B, N, Tq, Tk), float32."""
     return keras.KerasTensor((batch, heads, queries, keys), dtype="float32")
 

@@ -18,7 +18,8 @@ def check_positive_int(owner: str, name: str, value: Any) -> int:
 
 def check_rate(owner: str, name: str, value: Any) -> float:
     """Return ``value`` as a float, or raise ``ValueError`` if it is not in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= float(value) < 1:
         raise ValueError(
             f"{owner}: expected `{name}` to be a number in [0, 1), received {value!r}."
         )

@@ -1,7 +1,8 @@
 """The learner methods that every layer offers, and the file that `save` writes.
 
-The file is one zip of stored (uncompressed) members: ``layer.json`` with the class, its configuration,
-the shapes it was built for and a list of its weights, and one ``.npy`` array per weight. No pickle.
+The file is one zip of stored (uncompressed) members: ``layer.json`` with the class, its
+configuration, the shapes it was built for and a list of its weights, and one ``.npy`` array per
+weight. No pickle.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state  # no public way: see `_on_paper`
 
 __all__ = ["LearnerMixin"]
 
@@ -167,7 +169,7 @@ class LearnerMixin:
             )
         config = {**self.get_config(), **changed}  # type: ignore[attr-defined]
         # First on another object: a refused value must leave this layer as it was.
-        type(self).from_config(config)  # type: ignore[attr-defined]
+        type(self)(**config)
         _remake(self, config)
         return self
 
@@ -268,7 +270,8 @@ def _remake(layer: Any, config: dict[str, Any]) -> None:
     """Run the constructor of an unbuilt layer again, as if it had been made with ``config``."""
     # `Layer.__new__` leaves wrappers in the object (around `build`, for instance) that belong to
     # this very object; the constructor would keep what it tracked before. So all goes but those.
-    pristine = vars(type(layer).__new__(type(layer), **config))
+    owner: Any = type(layer)
+    pristine = vars(owner.__new__(owner, **config))
     bound = {name: vars(layer)[name] for name in pristine if callable(pristine[name])}
     vars(layer).clear()
     vars(layer).update(pristine)
@@ -433,6 +436,21 @@ def _check_params(target: Any, owner: type, manifest: dict[str, Any]) -> None:
         raise ValueError(f"expected parameters {ours}, received {theirs}.")
 
 
+@contextlib.contextmanager
+def _on_paper() -> Iterator[None]:
+    """Let variables that are made here have a shape and no values, ever."""
+    pending = global_state.get_global_attribute(
+        "uninitialized_variables", default=[], set_to_default=True
+    )
+    before = len(pending)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        # Keras would fill them in at its next chance: with a foreign shape, all of the memory.
+        del pending[before:]
+
+
 def _expected_weights(target: Any, owner: type, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what the weights must be, by this layer or a twin of it that is built on paper.
 
@@ -445,7 +463,7 @@ def _expected_weights(target: Any, owner: type, manifest: dict[str, Any]) -> lis
         return []
     twin = target
     if not target.built:
-        with keras.StatelessScope(initialize_variables=False):
+        with _on_paper():
             twin = owner.from_config(target.get_config())  # type: ignore[attr-defined]
             twin.build_from_config(_as_shapes(manifest["build"]))
     return [

@@ -14,7 +14,7 @@ from tsfusion.components._checks import check_positive_int, check_rank
 
 __all__ = ["CategoricalEmbedding"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @register
@@ -85,9 +85,10 @@ class CategoricalEmbedding(Layer):
     def call(self, inputs: Any) -> Any:
         """Return the embeddings, ``(B, T, V, units)``."""
         codes = ops.cast(inputs, "int32")
-        sizes = np.asarray(self.cardinalities, "int32")
+        sizes = ops.convert_to_tensor(self.cardinalities, "int32")
         codes = ops.where((codes >= 0) & (codes < sizes), codes, 0)
-        rows = ops.take(self.table, codes + self._offsets, axis=0)
+        offsets = ops.convert_to_tensor(self._offsets, "int32")
+        rows = ops.take(self.table, codes + offsets, axis=0)
         return ops.cast(rows, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -156,7 +156,8 @@ class ExplainableAttention(Layer):
         training: bool | None = None,
     ) -> keras.KerasTensor:
         """Return the symbolic scores, float32."""
-        return score_spec(*self.compute_output_shape(inputs.shape))
+        batch, heads, queries, keys = self.compute_output_shape(inputs.shape)
+        return score_spec(batch, heads, queries, keys)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""

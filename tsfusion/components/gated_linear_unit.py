@@ -12,6 +12,8 @@ from tsfusion.components._math import TimeSharedDropout, gate, glorot
 
 __all__ = ["GatedLinearUnit"]
 
+Shape = tuple[Any, ...]
+
 
 @register
 class GatedLinearUnit(Layer):
@@ -51,7 +53,7 @@ class GatedLinearUnit(Layer):
         self.dropout = TimeSharedDropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
         self.supports_masking = True
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Create the two matrices side by side."""
         self._check_shape(input_shape)
         width = input_shape[-1]
@@ -67,7 +69,7 @@ class GatedLinearUnit(Layer):
         x = self.dropout(inputs, training=training)
         return gate(ops.matmul(x, self.kernel) + self.bias, self.units)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the result."""
         self._check_shape(input_shape)
         return (*input_shape[:-1], self.units)
@@ -80,7 +82,7 @@ class GatedLinearUnit(Layer):
             "dropout_rate": self.dropout_rate,
         }
 
-    def _check_shape(self, shape: tuple[int | None, ...]) -> None:
+    def _check_shape(self, shape: Shape) -> None:
         if len(shape) < 2 or shape[-1] is None:
             raise ValueError(
                 f"{type(self).__name__}: expected `inputs` of shape (..., D) with a known last "

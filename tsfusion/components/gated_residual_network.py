@@ -14,7 +14,7 @@ from tsfusion.components.gated_linear_unit import GatedLinearUnit
 
 __all__ = ["GatedResidualNetwork"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @register
@@ -22,9 +22,10 @@ class GatedResidualNetwork(Layer):
     r"""``GRN(a, c) = LayerNorm(a + GLU(eta1))``, one hidden layer behind a gate.
 
     ``eta2 = ELU(a W2 + b2 + c W3)`` and ``eta1 = eta2 W1 + b1``, with ``a (B, T, D)`` or
-    ``(B, D)``, the optional context ``c (B, Dc)``, which holds at every step, ``W2 (D, hidden_size)``,
-    ``W3 (Dc, hidden_size)`` and ``W1 (hidden_size, hidden_size)``. The result is
-    ``(..., output_size)``; where ``D`` differs from it, ``a`` is projected before it is added.
+    ``(B, D)``, the optional context ``c (B, Dc)``, which holds at every step,
+    ``W2 (D, hidden_size)``, ``W3 (Dc, hidden_size)`` and ``W1 (hidden_size, hidden_size)``. The
+    result is ``(..., output_size)``; where ``D`` differs from it, ``a`` is projected before it is
+    added.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from tsfusion.components._checks import check_rank
 
 __all__ = ["InstanceScaling"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 METHODS = ("standard", "robust")
 # The interquartile range of the standard normal law: both methods then agree on normal values.
@@ -150,7 +150,7 @@ class InstanceScaling(Layer):
         loc, scale : tensor (B, 1, V)
             As returned by the call.
         """
-        return ops.cast(y, "float32") * scale + loc
+        return ops.cast(y, "float32") * ops.cast(scale, "float32") + ops.cast(loc, "float32")
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape, Shape]:
         """Return the shapes of the scaled values, location and scale."""

@@ -227,6 +227,8 @@ class InterpretableMultiHeadAttention(Layer):
         masks = (query_mask, key_mask, value_mask)
         query, key, value = (bare(tensor, *masks) for tensor in (query, key, value))
         keep = is_concrete(query) and not training
+        # The fused kernel of JAX wants values as wide as keys; the path that makes scores does not.
+        wide = self.mha.value_dim != self.d_model
         output, scores = self._attend(
             query,
             key,
@@ -234,7 +236,7 @@ class InterpretableMultiHeadAttention(Layer):
             masks,
             attention_mask,
             use_causal_mask,
-            return_attention_scores or keep,
+            return_attention_scores or keep or wide,
             training,
         )
         self.attention_scores = ops.stop_gradient(scores) if keep else None

@@ -64,9 +64,9 @@ class LearnedNormalization(Layer):
     >>> x = np.array([[[1.0, 10.0], [3.0, 30.0]], [[5.0, np.nan], [7.0, 50.0]]])
     >>> norm = LearnedNormalization()
     >>> norm.adapt(x)
-    >>> ops.convert_to_numpy(norm.mean).round(3).tolist()
+    >>> ops.convert_to_numpy(norm.mean).astype("float64").round(3).tolist()
     [4.0, 30.0]
-    >>> ops.convert_to_numpy(norm.std).round(3).tolist()
+    >>> ops.convert_to_numpy(norm.std).astype("float64").round(3).tolist()
     [2.236, 16.33]
     >>> tuple(norm(x).shape)
     (2, 2, 2)

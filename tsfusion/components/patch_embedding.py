@@ -13,15 +13,15 @@ from tsfusion.components._checks import check_positive_int, check_rank
 
 __all__ = ["PatchEmbedding"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @register
 class PatchEmbedding(Layer):
     r"""``token[b, p] = flatten(x[b, start[p] : start[p] + L]) W + bias``, one product for all.
 
-    ``x (B, T, V)``; patches of ``L = patch_length`` steps, ``stride`` apart, of which the last ends at
-    the last step; ``W (L V, units)``; result ``(B, P, units)`` with
+    ``x (B, T, V)``; patches of ``L = patch_length`` steps, ``stride`` apart, of which the last ends
+    at the last step; ``W (L V, units)``; result ``(B, P, units)`` with
     ``P = 1 + ceil(max(T - L, 0) / stride)``. Steps before the first, and steps that the mask
     ``(B, T)`` excludes, enter as zeros. The mask of a token is True if any of its steps is known.
 

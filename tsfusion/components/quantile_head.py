@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -15,16 +16,17 @@ from tsfusion.components._checks import check_rank
 
 __all__ = ["QuantileHead"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @register
 class QuantileHead(Layer):
-    r"""``y[m] = z[m]``, ``y[j] = y[j-1] + softplus(z[j])`` above, ``y[j+1] - softplus(z[j])`` below.
+    r"""``y[m] = z[m]``, ``y[j] = y[j-1] + softplus(z[j])`` above, and downwards likewise below.
 
-    ``x (B, H, D)``; ``z = x W + b (B, H, Q)`` with ``W (D, Q)``; ``m`` the level nearest 0.5;
-    result ``(B, H, Q)`` in float32, never decreasing along Q, whatever the weights.
-    The bias starts at the quantiles of the standard normal law, for targets come scaled.
+    Below the middle ``y[j] = y[j+1] - softplus(z[j])``. ``x (B, H, D)``; ``z = x W + b (B, H, Q)``
+    with ``W (D, Q)``; ``m`` the level nearest 0.5; result ``(B, H, Q)`` in float32, never
+    decreasing along Q, whatever the weights. The bias starts at the quantiles of the standard
+    normal law, for targets come scaled.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ def check_levels(owner: str, name: str, levels: Sequence[float]) -> list[float]:
     except (TypeError, ValueError):
         values = []
     inside = all(0 < value < 1 for value in values)
-    if not values or not inside or any(b <= a for a, b in zip(values, values[1:])):
+    if not values or not inside or any(b <= a for a, b in pairwise(values)):
         raise ValueError(
             f"{owner}: expected `{name}` to be increasing numbers in (0, 1), received {levels!r}."
         )

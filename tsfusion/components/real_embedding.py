@@ -12,7 +12,7 @@ from tsfusion.components._math import glorot
 
 __all__ = ["RealEmbedding"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @register

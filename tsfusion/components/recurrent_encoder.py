@@ -14,7 +14,7 @@ from tsfusion.components._recurrence import gru_states, lstm_states
 
 __all__ = ["RecurrentEncoder"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 KINDS = ("lstm", "gru")
 
@@ -25,7 +25,7 @@ class RecurrentEncoder(Layer):
 
     LSTM: ``[i, f, g, o] = x W + h U + b``, ``c' = sigmoid(f) * c + sigmoid(i) * tanh(g)`` and
     ``h' = sigmoid(o) * tanh(c')``. GRU: ``[z, r, g] = x W + b``, ``[z', r', g'] = h U + b'``,
-    ``z = sigmoid(z + z')``, ``r = sigmoid(r + r')`` and ``h' = z * h + (1 - z) * tanh(g + r * g')``.
+    ``z = sigmoid(z + z')``, ``r = sigmoid(r + r')``, ``h' = z * h + (1 - z) * tanh(g + r * g')``.
     ``x (B, T, D)``; ``h, c (B, units)``; ``W (D, 4 units)``; ``U (units, 4 units)``. The inputs of
     all steps are multiplied by ``W`` at once, outside the loop.
 
@@ -72,7 +72,7 @@ class RecurrentEncoder(Layer):
             shape=(inputs_shape[-1], width), initializer="glorot_uniform", name="kernel"
         )
         self.recurrent_kernel = self.add_weight(
-            shape=(self.units, width), initializer="orthogonal", name="recurrent_kernel"
+            shape=(self.units, width), initializer=_orthogonal, name="recurrent_kernel"
         )
         self.bias = self.add_weight(shape=(width,), initializer=self._start, name="bias")
         if self.kind == "gru":
@@ -121,12 +121,13 @@ class RecurrentEncoder(Layer):
             keep = ops.ones_like(projected[..., :1])
         else:
             keep = ops.cast(ops.transpose(mask)[..., None], projected.dtype)
-        recurrent = ops.convert_to_tensor(self.recurrent_kernel)
+        # A sum is a tensor on every backend; a variable would escape the written-out gradient.
+        recurrent = self.recurrent_kernel + 0.0
         if self.kind == "lstm":
-            states = lstm_states(projected, recurrent, *state, keep)
+            states = lstm_states(projected, recurrent, state[0], state[1], keep)
         else:
-            bias = ops.convert_to_tensor(self.recurrent_bias)
-            states = gru_states(projected, recurrent, bias, *state, keep)
+            bias = self.recurrent_bias + 0.0
+            states = gru_states(projected, recurrent, bias, state[0], keep)
         last = states[-1]
         return (
             ops.transpose(states[..., : self.units], (1, 0, 2)),
@@ -175,3 +176,8 @@ class RecurrentEncoder(Layer):
                 f"{owner}: expected `initial_state` of {self._num_states} tensors of shape "
                 f"(B, {self.units}), received shapes {[tuple(s) for s in initial_state_shape]}."
             )
+
+
+def _orthogonal(shape: Shape, dtype: Any = None) -> Any:
+    # The decomposition behind it knows no bfloat16.
+    return ops.cast(keras.initializers.Orthogonal()(shape, dtype="float32"), dtype)

@@ -13,18 +13,18 @@ from tsfusion.components._math import TimeSharedDropout, glorot, masked_softmax
 
 __all__ = ["TemporalSelfAttention"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @register
 class TemporalSelfAttention(Layer):
-    r"""``y = (mean over n of A[n]) (k Wv) Wo`` with ``A[n] = softmax(q Wq[n] (k Wk[n])' / sqrt(d))``.
+    r"""``y = (mean over n of A[n]) (k Wv) Wo``, attention whose heads share their values.
 
-    ``q (B, Tq, D)`` and ``k (B, Tk, D)``, by default the same; ``d = hidden_size / num_heads``;
-    ``Wq[n], Wk[n], Wv (D, d)``; ``Wo (d, hidden_size)``; ``A (B, N, Tq, Tk)``; result
-    ``(B, Tq, hidden_size)``. Since the heads share their values, their mean says where the layer
-    looks; and the mean is taken first, so that the values are multiplied once.
-    A query that may see no key answers zero.
+    ``A[n] = softmax(q Wq[n] (k Wk[n])' / sqrt(d))``, with ``q (B, Tq, D)`` and ``k (B, Tk, D)``, by
+    default the same; ``d = hidden_size / num_heads``; ``Wq[n], Wk[n], Wv (D, d)``;
+    ``Wo (d, hidden_size)``; ``A (B, N, Tq, Tk)``; result ``(B, Tq, hidden_size)``. Since the heads
+    share their values, their mean says where the layer looks; and the mean is taken first, so
+    that the values are multiplied once. A query that may see no key answers zero.
 
     Parameters
     ----------

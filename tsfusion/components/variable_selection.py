@@ -14,16 +14,18 @@ from keras import ops
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_positive_int, check_rate
 from tsfusion.components._math import (
+    NORM_EPSILON,
     TimeSharedDropout,
     gate,
     glorot,
     layer_normalize,
     masked_softmax,
 )
+from tsfusion.components._weighted_norm import weighted_gated_norm
 
 __all__ = ["VariableSelection"]
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 FORMS = ("published", "light")
 # Basis functions of a variable in the light form: design.md, section 3.
@@ -279,17 +281,17 @@ class VariableSelection(Layer):
         if self.form == "light":
             return self._select_light(groups, context, mask, training)
         weights = self._choose(groups, context, mask, training)
-        outputs, start = 0.0, 0
-        stacked = ops.cast(ops.transpose(weights, (2, 0, 1))[..., None], self.compute_dtype)
+        outputs: Any = 0.0
+        start = 0
+        stacked = ops.transpose(weights, (2, 0, 1))[..., None]
         for group in groups:
-            stop = start + group.count
-            values = self._values(group, slice(start, stop), training)
-            outputs = outputs + ops.sum(stacked[start:stop] * values, axis=0)
-            start = stop
-        return outputs, weights
+            part = slice(start, start + group.count)
+            outputs = outputs + self._weighted(group, part, stacked[part], training)
+            start += group.count
+        return ops.cast(outputs, self.compute_dtype), weights
 
-    def _values(self, group: _Variables, part: slice, training: bool | None) -> Any:
-        """Return each variable's own network's answer, (V, B, T, hidden_size)."""
+    def _weighted(self, group: _Variables, part: slice, weights: Any, training: bool | None) -> Any:
+        """Return the weighted sum of the own networks' answers, (B, T, hidden_size)."""
         eta = group.stacked_product(self.hidden_kernel[part], self.hidden_bias[part])
         eta = self.dropout(ops.elu(eta), training=training)
         kernel, bias = _merge(
@@ -298,13 +300,18 @@ class VariableSelection(Layer):
             self.gate_kernel[part],
             self.gate_bias[part],
         )
-        gated = gate(_stacked_matmul(eta, kernel) + bias[:, None, None], self.hidden_size)
+        gates = _stacked_matmul(eta, kernel) + bias[:, None, None]
         if self.skip_kernel is None:
             skip = group.stacked()
         else:
             skip = group.stacked_product(self.skip_kernel[part], self.skip_bias[part])
-        return layer_normalize(
-            skip + gated, self.gamma[part][:, None, None], self.beta[part][:, None, None]
+        return weighted_gated_norm(
+            ops.cast(gates, "float32"),
+            ops.cast(skip, "float32"),
+            weights,
+            ops.cast(self.gamma[part], "float32"),
+            ops.cast(self.beta[part], "float32"),
+            NORM_EPSILON,
         )
 
     def _choose(
@@ -314,7 +321,8 @@ class VariableSelection(Layer):
         if self.num_variables == 1:
             return self._only_weight(groups, mask)
         kernel = ops.concatenate([self.choice_hidden_kernel, self.choice_skip_kernel], axis=-1)
-        both, start = 0.0, 0
+        both: Any = 0.0
+        start = 0
         for group in groups:
             both = both + group.joint_product(kernel[start : start + group.count])
             start += group.count

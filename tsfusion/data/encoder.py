@@ -6,6 +6,7 @@ reads any later frame (history, future, context) in the same terms.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,14 @@ import pandas as pd
 
 from tsfusion.data.frames import as_frame, as_target, check_not_infinite, numbers
 from tsfusion.data.roles import INDEX, Roles, missing_column
-from tsfusion.data.timeline import RawTimes, Timeline, infer_timeline, raw_times
+from tsfusion.data.timeline import (
+    RawTimes,
+    Timeline,
+    distinct,
+    infer_timeline,
+    raw_times,
+    warn_of_coarser_series,
+)
 
 __all__ = ["PanelEncoder", "Rows"]
 
@@ -75,10 +83,8 @@ class Rows:
 
     def sorted(self) -> Rows:
         """Return the rows in order of series and time; itself if they are so already."""
-        step = np.diff(self.series)
-        if np.all((step > 0) | ((step == 0) & (np.diff(self.ordinal) >= 0))):
-            return self
-        return self.take(np.lexsort((self.ordinal, self.series)))
+        order = _order(self.series, self.ordinal)
+        return self if order is None else self.take(order)
 
     def only(self, series: np.ndarray) -> Rows:
         """Return the rows of some series (codes), with codes and labels renumbered."""
@@ -185,19 +191,43 @@ class PanelEncoder:
         target = self._target(frame, y, X)
         labels, codes = self._series(frame)
         raw = self._times(frame)
-        order = np.lexsort((raw.values, codes))
+        order = _order(codes, raw.values)
+        if order is None:
+            order = np.arange(len(codes))
+            sorted_codes, sorted_raw = codes, raw
+        else:
+            sorted_codes, sorted_raw = codes[order], _take_raw(raw, order)
         self.timeline = infer_timeline(
-            _take_raw(raw, order), codes[order], self.roles.time_label, self.freq
+            sorted_raw, sorted_codes, self.roles.time_label, self.freq, order
         )
-        ordinal = self.timeline.ordinals(raw, self.roles.time_label)
-        self._check_unique(codes[order], ordinal[order], order, labels, frame)
-        self.boundary = _tail_start(ordinal, codes, validation_size, horizon)
-        train = np.ones(len(codes), bool) if self.boundary is None else ordinal < self.boundary
-        self._learn(frame, train)
-        rows = self._encode(frame, labels, codes, ordinal, target, need=("known", "observed"))
-        static_real, static_categorical = self._statics(frame, codes, len(labels), labels)
-        rows = replace(rows, static_real=static_real, static_categorical=static_categorical)
-        return rows.sorted()
+        ordinal = self.timeline.ordinals(sorted_raw, self.roles.time_label, order)
+        self._check_unique(sorted_codes, ordinal, order, labels, frame)
+        if self.freq is None:
+            warn_of_coarser_series(self.timeline, ordinal, sorted_codes, labels)
+        self.boundary = _tail_start(ordinal, validation_size, horizon)
+        train = np.ones(len(codes), bool)
+        if self.boundary is not None:
+            train[order] = ordinal < self.boundary
+        real, categorical = self._columns(frame, with_observed=True, train=train)
+        static_real, static_categorical = self._statics(frame, codes, len(labels), labels, train)
+        weight = self._weights(frame)
+        if sorted_codes is not codes:
+            # take copies whole rows, where an index in brackets goes entry by entry.
+            target, real, categorical, weight = (
+                values.take(order, axis=0) for values in (target, real, categorical, weight)
+            )
+        return Rows(
+            labels=labels,
+            series=sorted_codes,
+            ordinal=ordinal,
+            target=target,
+            real=real,
+            categorical=categorical,
+            weight=weight,
+            static_real=static_real,
+            static_categorical=static_categorical,
+            row=order,
+        )
 
     def read(
         self, X: Any, y: Any = None, *, kind: str, memory: Rows, with_target: bool, first: int = 0
@@ -226,7 +256,6 @@ class PanelEncoder:
         """
         frame = as_frame(X, self._named)
         roles = self.roles
-        needed = roles.known + (roles.observed if with_target else ())
         for role in ("known", "observed") if with_target else ("known",):
             for name in getattr(roles, role):
                 if name not in frame.columns:
@@ -235,15 +264,28 @@ class PanelEncoder:
         labels, codes = self._series(frame, kind)
         raw = self._times(frame, kind, first)
         ordinal = self.timeline.ordinals(raw, roles.time_label)
-        order = np.lexsort((ordinal, codes))
-        if with_target:
+        # Rows to predict may repeat; a future, like a history, has each step once.
+        if with_target or kind == "future":
+            order = _order(codes, ordinal)
+            if order is None:
+                order = np.arange(len(codes))
             self._check_unique(codes[order], ordinal[order], order, labels, frame)
-        rows = self._encode(frame, labels, codes, ordinal, target, need=needed)
-        known = memory.labels.get_indexer(labels)
-        real, categorical = self._read_statics(
-            frame, codes, labels, known, memory, kind, with_target
+        real, categorical = self._columns(frame, with_observed=with_target)
+        static_real, static_categorical = self._read_statics(
+            frame, codes, labels, memory, kind, with_target
         )
-        rows = replace(rows, static_real=real, static_categorical=categorical)
+        rows = Rows(
+            labels=labels,
+            series=codes,
+            ordinal=ordinal,
+            target=target,
+            real=real,
+            categorical=categorical,
+            weight=self._weights(frame) if with_target else np.ones(len(frame), np.float32),
+            static_real=static_real,
+            static_categorical=static_categorical,
+            row=np.arange(len(frame)),
+        )
         return rows.with_labels(memory)
 
     def __deepcopy__(self, memo: dict) -> PanelEncoder:
@@ -286,25 +328,20 @@ class PanelEncoder:
                 if name not in frame.columns:
                     raise missing_column(name, f"{kind} (series)", frame.columns)
             columns = [frame[name] for name in names]
-        for name, column in zip(names, columns):
-            missing = np.asarray(pd.isna(column))
-            if missing.any():
-                raise ValueError(
-                    f"Series column {name!r}: expected a label in every row, row "
-                    f"{int(missing.argmax())} has none ({int(missing.sum())} in all)."
-                )
-        if len(names) == 1:
-            values = columns[0]
-            if isinstance(values.dtype, pd.CategoricalDtype):
-                values = values.astype(values.dtype.categories.dtype)
-            try:
-                codes, labels = pd.factorize(values, sort=True)
-            except TypeError:
-                codes, labels = pd.factorize(values)
-            return pd.Index(labels, name=names[0]), codes.astype(np.int64)
-        index = pd.MultiIndex.from_arrays([pd.Index(column) for column in columns], names=names)
-        codes, labels = pd.factorize(index, sort=True)
-        return pd.MultiIndex.from_tuples(list(labels), names=names), codes.astype(np.int64)
+        parts = [_labelled(column, name) for name, column in zip(names, columns)]
+        if len(parts) == 1:
+            return pd.Index(parts[0][1], name=names[0]), parts[0][0]
+        # Row by row as tuples, the same took twenty times as long.
+        key = np.zeros(len(frame), np.int64)
+        for codes, labels in parts:
+            key = key * len(labels) + codes
+        used = distinct(key)
+        levels, rest = [], used
+        for _, labels in reversed(parts):
+            rest, code = np.divmod(rest, max(len(labels), 1))
+            levels.append(labels[code])
+        index = pd.MultiIndex.from_arrays(levels[::-1], names=names)
+        return index, np.searchsorted(used, key)
 
     def _times(self, frame: pd.DataFrame, kind: str = "X", first: int = 0) -> RawTimes:
         roles = self.roles
@@ -348,24 +385,21 @@ class PanelEncoder:
             "drop_duplicates, or aggregate."
         )
 
-    def _learn(self, frame: pd.DataFrame, train: np.ndarray) -> None:
-        """Learn vocabularies and scalers from the training rows."""
-        roles = self.roles
-        for name in roles.known_categorical + roles.observed_categorical + roles.static_categorical:
-            values = frame[name][train].astype(object).dropna().unique()
-            try:
-                values = sorted(values)
-            except TypeError:
-                values = list(values)
-            self.vocabularies[name] = pd.Index(values, dtype=object)
-        for role in ("known", "observed", "static"):
-            for name in getattr(roles, f"{role}_real"):
-                values = self._real(frame, name, role)[train]
-                known = values[np.isfinite(values)]
-                mean = float(known.mean()) if len(known) else 0.0
-                spread = float(known.std()) if len(known) else 0.0
-                self.location[name] = mean
-                self.scale[name] = spread if spread > 1e-12 * max(abs(mean), 1e-300) else 1.0
+    def _learn_real(self, name: Any, values: np.ndarray) -> None:
+        """Learn a scaler from the values of the training rows."""
+        known = values[np.isfinite(values)]
+        mean = float(known.mean()) if len(known) else 0.0
+        spread = float(known.std()) if len(known) else 0.0
+        self.location[name] = mean
+        self.scale[name] = spread if spread > 1e-12 * max(abs(mean), 1e-300) else 1.0
+
+    def _learn_categories(self, name: Any, codes: np.ndarray, values: list[Any]) -> None:
+        """Learn a vocabulary from the codes of the training rows."""
+        seen = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
+        kept = [value for value, here in zip(values, seen) if here]
+        with contextlib.suppress(TypeError):
+            kept = sorted(kept)
+        self.vocabularies[name] = pd.Index(kept, dtype=object)
 
     def _real(self, frame: pd.DataFrame, name: Any, role: str) -> np.ndarray:
         values = numbers(frame[name], name, role)
@@ -380,63 +414,71 @@ class PanelEncoder:
                 )
         return values
 
-    def _codes(self, frame: pd.DataFrame, name: Any, role: str) -> np.ndarray:
-        values = frame[name]
-        missing = values.isna().to_numpy()
+    def _categories(self, frame: pd.DataFrame, name: Any, role: str) -> tuple[np.ndarray, list]:
+        """Return each row's code (-1 where there is no category) and what the codes stand for."""
+        try:
+            codes, unique = pd.factorize(frame[name])
+        except TypeError as error:
+            raise TypeError(
+                f"{role.capitalize()} column {name!r}: expected categories, received values that "
+                f"cannot be compared ({error})."
+            ) from error
+        missing = codes < 0
         if role != "observed" and missing.any():
             raise ValueError(
                 f"{role.capitalize()} column {name!r}: Input contains NaN (no category) at row "
                 f"{int(missing.argmax())} ({int(missing.sum())} rows in all). Fill it, for "
                 "instance with 'missing'."
             )
-        if pd.api.types.is_numeric_dtype(values.dtype) and len(self.vocabularies[name]):
-            first = self.vocabularies[name][0]
-            if isinstance(first, str):
+        return codes, list(pd.Index(unique).astype(object))
+
+    def _known_codes(
+        self, frame: pd.DataFrame, name: Any, role: str, codes: np.ndarray, values: list
+    ) -> np.ndarray:
+        """Return codes into the vocabulary, 0 for what it does not hold."""
+        vocabulary = self.vocabularies[name]
+        position = vocabulary.get_indexer(pd.Index(values, dtype=object)) + 1
+        if len(values) and len(vocabulary) and not position.any():
+            of_type = isinstance(vocabulary[0], str), isinstance(values[0], str)
+            if of_type[0] != of_type[1]:
                 raise TypeError(
-                    f"{role.capitalize()} column {name!r}: expected categories such as {first!r} "
-                    f"as in fit, received {values.dtype}. Convert it: .astype(str)."
+                    f"{role.capitalize()} column {name!r}: expected categories such as "
+                    f"{vocabulary[0]!r} as in fit, received {frame[name].dtype} such as "
+                    f"{values[0]!r}. Convert it with .astype."
                 )
-        unique_codes, unique = pd.factorize(values.astype(object))
-        position = self.vocabularies[name].get_indexer(pd.Index(unique, dtype=object)) + 1
-        return np.where(unique_codes < 0, 0, np.append(position, 0)[unique_codes]).astype(np.int32)
+        return np.append(position, 0)[codes].astype(np.int32)
 
-    def _scaled(self, frame: pd.DataFrame, name: Any, role: str) -> np.ndarray:
+    def _columns(
+        self, frame: pd.DataFrame, *, with_observed: bool, train: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (R, K) reals and (R, C) categories: observed, then known; learn where to train."""
+        roles, n = self.roles, len(frame)
+        reals = [("observed", name) for name in roles.observed_real]
+        reals += [("known", name) for name in roles.known_real]
+        real = np.full((n, len(reals)), np.nan, np.float32)
+        for i, (role, name) in enumerate(reals):
+            if role == "known" or with_observed:
+                real[:, i] = self._scaled(frame, name, role, train)
+        names = [("observed", name) for name in roles.observed_categorical]
+        names += [("known", name) for name in roles.known_categorical]
+        categorical = np.zeros((n, len(names)), np.int32)
+        for i, (role, name) in enumerate(names):
+            if role == "known" or with_observed:
+                codes, values = self._categories(frame, name, role)
+                if train is not None:
+                    self._learn_categories(name, codes[train], values)
+                categorical[:, i] = self._known_codes(frame, name, role, codes, values)
+        return real, categorical
+
+    def _scaled(
+        self, frame: pd.DataFrame, name: Any, role: str, train: np.ndarray | None = None
+    ) -> np.ndarray:
         values = self._real(frame, name, role)
-        return ((values - self.location[name]) / self.scale[name]).astype(np.float32)
-
-    def _encode(
-        self, frame: pd.DataFrame, labels: pd.Index, codes: np.ndarray, ordinal: np.ndarray,
-        target: np.ndarray, need: tuple,
-    ) -> Rows:  # fmt: skip
-        roles = self.roles
-        n = len(frame)
-        wanted = {"known": True, "observed": "observed" in need or set(roles.observed) <= set(need)}
-        real = np.full((n, len(roles.observed_real) + len(roles.known_real)), np.nan, np.float32)
-        categorical = np.zeros(
-            (n, len(roles.observed_categorical) + len(roles.known_categorical)), np.int32
-        )
-        columns = [("observed", name) for name in roles.observed_real]
-        columns += [("known", name) for name in roles.known_real]
-        for i, (role, name) in enumerate(columns):
-            if wanted[role]:
-                real[:, i] = self._scaled(frame, name, role)
-        columns = [("observed", name) for name in roles.observed_categorical]
-        columns += [("known", name) for name in roles.known_categorical]
-        for i, (role, name) in enumerate(columns):
-            if wanted[role]:
-                categorical[:, i] = self._codes(frame, name, role)
-        return Rows(
-            labels=labels,
-            series=codes,
-            ordinal=ordinal,
-            target=target,
-            real=real,
-            categorical=categorical,
-            weight=self._weights(frame),
-            static_real=np.zeros((len(labels), 0), np.float32),
-            static_categorical=np.zeros((len(labels), 0), np.int32),
-            row=np.arange(n),
-        )
+        if train is not None:
+            self._learn_real(name, values[train])
+        scaled = values - self.location[name]
+        scaled /= self.scale[name]
+        return scaled
 
     def _weights(self, frame: pd.DataFrame) -> np.ndarray:
         name = self.roles.weight
@@ -452,53 +494,61 @@ class PanelEncoder:
         return values.astype(np.float32)
 
     def _statics(
-        self, frame: pd.DataFrame, codes: np.ndarray, n_series: int, labels: pd.Index
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, frame: pd.DataFrame, codes: np.ndarray, n_series: int, labels: pd.Index,
+        train: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return one row of static values per series; raise where they vary within one."""
         roles = self.roles
         first = np.zeros(n_series, np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
-        parts: list[list[np.ndarray]] = [[], []]
-        for i, names in enumerate((roles.static_real, roles.static_categorical)):
-            for name in names:
-                if i == 0:
-                    values: np.ndarray = self._scaled(frame, name, "static")
-                else:
-                    values = self._codes(frame, name, "static")
-                raw = frame[name]
-                shown = pd.factorize(raw)[0]
-                differs = shown != shown[first][codes]
-                if differs.any():
-                    row = int(differs.argmax())
-                    raise ValueError(
-                        f"Static column {name!r} varies within series {labels[codes[row]]!r}: "
-                        f"{raw.iloc[int(first[codes[row]])]!r} and then {raw.iloc[row]!r} at row "
-                        f"{row}. Declare it as known or observed."
-                    )
-                parts[i].append(values[first])
-        real = np.stack(parts[0], 1) if parts[0] else np.zeros((n_series, 0), np.float32)
-        codes_ = np.stack(parts[1], 1) if parts[1] else np.zeros((n_series, 0), np.int32)
-        return real, codes_
+        real = np.zeros((n_series, len(roles.static_real)), np.float32)
+        for i, name in enumerate(roles.static_real):
+            given = self._real(frame, name, "static")
+            self._check_constant(frame[name], given, codes, first, labels)
+            if train is not None:
+                self._learn_real(name, given[train])
+            real[:, i] = (given[first] - self.location[name]) / self.scale[name]
+        categorical = np.zeros((n_series, len(roles.static_categorical)), np.int32)
+        for i, name in enumerate(roles.static_categorical):
+            shown, values = self._categories(frame, name, "static")
+            self._check_constant(frame[name], shown, codes, first, labels)
+            if train is not None:
+                self._learn_categories(name, shown[train], values)
+            categorical[:, i] = self._known_codes(frame, name, "static", shown, values)[first]
+        return real, categorical
+
+    def _check_constant(
+        self, column: pd.Series, values: np.ndarray, codes: np.ndarray, first: np.ndarray,
+        labels: pd.Index,
+    ) -> None:  # fmt: skip
+        differs = values != values[first][codes]
+        if not differs.any():
+            return
+        row = int(differs.argmax())
+        # As Python's own numbers, whose repr does not name a type.
+        before, now = column.iloc[[int(first[codes[row]]), row]].tolist()
+        raise ValueError(
+            f"Static column {column.name!r} varies within series {labels[codes[row]]!r}: "
+            f"{before!r} and then {now!r} at row {row}. Declare it as known or observed."
+        )
 
     def _read_statics(
-        self, frame: pd.DataFrame, codes: np.ndarray, labels: pd.Index, known: np.ndarray,
-        memory: Rows, kind: str, with_target: bool,
+        self, frame: pd.DataFrame, codes: np.ndarray, labels: pd.Index, memory: Rows, kind: str,
+        with_target: bool,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Return statics per label of the frame, remembered where the frame has none."""
+        """Return statics per label of the frame; where it has none, memory's stand (R4)."""
         roles = self.roles
+        known = memory.labels.get_indexer(labels)
         absent = [name for name in roles.static if name not in frame.columns]
         unseen = np.flatnonzero(known < 0)
-        if absent and len(unseen):
-            if with_target:
+        if absent:
+            if with_target and len(unseen):
                 raise ValueError(
                     f"{kind}: expected the static column {absent[0]!r} for the unseen series "
                     f"{labels[unseen[0]]!r}, which is not there."
                 )
-            empty_real = np.zeros((len(labels), len(roles.static_real)), np.float32)
-            empty = np.zeros((len(labels), len(roles.static_categorical)), np.int32)
-            return empty_real, empty
-        if absent:
-            return memory.static_real[known], memory.static_categorical[known]
+            blank_real = np.zeros((len(labels), len(roles.static_real)), np.float32)
+            return blank_real, np.zeros((len(labels), len(roles.static_categorical)), np.int32)
         real, categorical = self._statics(frame, codes, len(labels), labels)
         seen = np.flatnonzero(known >= 0)
         off_real = ~np.isclose(real[seen], memory.static_real[known[seen]], atol=1e-5)
@@ -510,11 +560,53 @@ class PanelEncoder:
             if off.any():
                 at, column = np.argwhere(off)[0]
                 raise ValueError(
-                    f"{kind}: static column {names[column]!r} of series {labels[seen[at]]!r} differs "
-                    "from the value remembered from fit. A static value cannot change: declare the "
-                    "column as known."
+                    f"{kind}: static column {names[column]!r} of series {labels[seen[at]]!r} "
+                    "differs from the value remembered from fit. A static value cannot change: "
+                    "declare the column as known."
                 )
         return real, categorical
+
+
+def _order(series: np.ndarray, time: np.ndarray) -> np.ndarray | None:
+    """Return the stable order by series and time, or None where rows are in it already."""
+    step = np.diff(series)
+    if np.all((step > 0) | ((step == 0) & (time[1:] >= time[:-1]))):
+        return None
+    codes, unique = pd.factorize(time)
+    place = np.empty(len(unique), np.int64)
+    place[np.argsort(unique)] = np.arange(len(unique))
+    key = series * len(unique) + place[codes]
+    n, slots = len(key), (int(series.max()) + 1) * len(unique)
+    # A table with a slot for every series and time orders rows without comparing them, as long as
+    # most slots are filled; two rows in one slot need the sort.
+    if slots <= 4 * n + 1024:
+        table = np.full(slots, -1, np.int64)
+        table[key] = np.arange(n)
+        order = table[table >= 0]
+        if len(order) == n:
+            return order
+    return np.argsort(key, kind="stable")
+
+
+def _labelled(column: pd.Series | pd.Index, name: Any) -> tuple[np.ndarray, pd.Index]:
+    """Return each row's code and the labels in order."""
+    codes, unique = pd.factorize(column)
+    missing = codes < 0
+    if missing.any():
+        raise ValueError(
+            f"Series column {name!r}: expected a label in every row, row "
+            f"{int(missing.argmax())} has none ({int(missing.sum())} in all)."
+        )
+    labels = pd.Index(unique)
+    if isinstance(labels, pd.CategoricalIndex):
+        labels = labels.astype(labels.categories.dtype)
+    try:
+        order = np.argsort(labels)
+    except TypeError:
+        return codes.astype(np.int64), labels
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels))
+    return rank[codes], labels[order]
 
 
 def _take_raw(raw: RawTimes, order: np.ndarray) -> RawTimes:
@@ -526,21 +618,19 @@ def _check_row_order(frame: pd.DataFrame, kind: str) -> None:
     """Without a time column the row order is the time: refuse rows that were shuffled."""
     index = frame.index
     if pd.api.types.is_integer_dtype(index.dtype) and not index.is_monotonic_increasing:
-        row = int(np.argmax(np.diff(index.to_numpy()) < 0)) + 1
+        row = int(np.argmax(index[1:] < index[:-1])) + 1
         raise ValueError(
             f"{kind} has no time column, so its row order is the time, but its index goes "
-            f"backwards at row {row}: the rows look shuffled. Pass time= with the time column, sort "
-            "the rows (sort_index), or reset_index(drop=True) if the order is right."
+            f"backwards at row {row}: the rows look shuffled. Pass time= with the time column, "
+            "sort the rows (sort_index), or reset_index(drop=True) if the order is right."
         )
 
 
-def _tail_start(
-    ordinal: np.ndarray, codes: np.ndarray, validation_size: float, horizon: int
-) -> Any:
+def _tail_start(ordinal: np.ndarray, validation_size: float, horizon: int) -> Any:
     """Return the first time of the validation tail, or None where there is too little to share."""
     if not validation_size or len(ordinal) == 0:
         return None
-    times = np.unique(ordinal)
+    times = distinct(ordinal)
     tail = max(horizon, round(validation_size * len(times)))
     if len(times) - tail < max(2 * horizon, 4):
         return None

@@ -35,6 +35,10 @@ def as_frame(X: Any, names: Iterable[Any] = ()) -> pd.DataFrame:
             twice = X.columns[X.columns.duplicated()][0]
             raise ValueError(f"X: expected unique column names, {twice!r} occurs more than once.")
         return X
+    if hasattr(X, "collect") and hasattr(type(X), "columns"):
+        raise TypeError(
+            f"X: expected a table in memory, received {type(X).__name__}: call .collect() first."
+        )
     if hasattr(X, "__dataframe__") or hasattr(X, "__arrow_c_stream__"):
         import narwhals as nw
 
@@ -91,6 +95,12 @@ def as_target(y: Any, frame: pd.DataFrame, X: Any) -> np.ndarray:
     return values
 
 
+def is_numeric_objects(column: pd.Series) -> bool:
+    """Whether an object column holds numbers; the text "1" is a category, whatever its dtype."""
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    return kind in ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
+
+
 def numbers(column: pd.Series, name: Any, role: str) -> np.ndarray:
     """Return a column as float64 (missing values as NaN); raise if it holds no numbers."""
     dtype = column.dtype
@@ -98,7 +108,7 @@ def numbers(column: pd.Series, name: Any, role: str) -> np.ndarray:
         if pd.api.types.is_complex_dtype(dtype):
             raise ValueError(f"Complex data not supported: {role} column {name!r}.")
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if dtype == object:
+    if pd.api.types.is_object_dtype(dtype) and is_numeric_objects(column):
         try:
             return column.to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError):

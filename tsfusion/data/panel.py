@@ -14,7 +14,7 @@ import pandas as pd
 
 from tsfusion.data.calendar import calendar_features
 from tsfusion.data.encoder import Rows
-from tsfusion.data.timeline import Timeline
+from tsfusion.data.timeline import Timeline, distinct
 
 __all__ = ["CalendarCodes", "Panel", "Units"]
 
@@ -50,8 +50,12 @@ class Units:
         mean = np.bincount(codes, y, n) / count
         spread = np.sqrt(np.bincount(codes, (y - mean[codes]) ** 2, n) / count)
         useful = spread > 1e-9 * np.abs(mean)
-        useful &= spread > 0
-        typical = float(np.median(spread[useful])) if useful.any() else (abs(level) or 1.0)
+        # A smaller unit would carry other series' levels past what float32 can hold.
+        size = float(np.abs(y).max(initial=0))
+        useful &= spread > 1e-30 * size
+        typical = abs(level) if abs(level) > 1e-30 * size else size or 1.0
+        if useful.any():
+            typical = float(np.median(spread[useful]))
         return cls(pd.Series(np.where(useful, spread, typical), rows.labels), typical, level)
 
     def of(self, labels: pd.Index) -> np.ndarray:
@@ -72,7 +76,7 @@ class CalendarCodes:
     @classmethod
     def learn(cls, timeline: Timeline, ordinal: np.ndarray) -> CalendarCodes:
         """Learn from the steps of the training rows."""
-        clock = timeline.wall_clock(np.unique(ordinal))
+        clock = timeline.wall_clock(distinct(ordinal))
         if clock is None or timeline.kind == "number":
             return cls((), (), ())
         features = calendar_features(clock, _calendar_frequency(timeline))
@@ -304,6 +308,6 @@ def _check_not_sparse(length: np.ndarray, rows: Rows, timeline: Timeline) -> Non
         widest = int(length.argmax())
         raise ValueError(
             f"The rows are too sparse for steps of {timeline.freq!r}: {len(rows)} rows would span "
-            f"{total} steps; series {rows.labels[widest]!r} alone spans {int(length[widest])}. Look "
-            "for a wrong date, pass a longer freq=, or freq='rows'."
+            f"{total} steps; series {rows.labels[widest]!r} alone spans {int(length[widest])}. "
+            "Look for a wrong date, pass a longer freq=, or freq='rows'."
         )

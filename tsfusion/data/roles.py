@@ -9,9 +9,10 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from tsfusion.data.frames import numbers
+from tsfusion.data.frames import is_numeric_objects
 
 __all__ = ["Roles", "resolve_roles"]
 
@@ -74,14 +75,13 @@ def _names(value: Any, parameter: str, frame: pd.DataFrame) -> list[Any]:
         return []
     if callable(value):
         return list(value(frame))
-    listed = list(value) if isinstance(value, (list, tuple, pd.Index)) else [value]
-    for name in listed:
-        if name not in frame.columns:
-            raise missing_column(name, parameter, frame.columns)
-    return listed
+    many = isinstance(value, (list, tuple, set, frozenset, pd.Index, pd.Series, np.ndarray))
+    return [_one(name, parameter, frame) for name in dict.fromkeys(value if many else [value])]
 
 
 def _one(value: Any, parameter: str, frame: pd.DataFrame) -> Any:
+    if isinstance(value, (list, set, dict, pd.Index, pd.Series, np.ndarray)):
+        raise TypeError(f"{parameter}: expected the name of one column, received {value!r}.")
     if value is not None and value not in frame.columns:
         raise missing_column(value, parameter, frame.columns)
     return value
@@ -90,7 +90,7 @@ def _one(value: Any, parameter: str, frame: pd.DataFrame) -> Any:
 def _find_time(time: Any, frame: pd.DataFrame, used: set[Any]) -> Any:
     """Return the time column, ``"index"`` or None, by rule R1."""
     if time is not None:
-        if time == INDEX and INDEX not in frame.columns:
+        if isinstance(time, str) and time == INDEX and INDEX not in frame.columns:
             return INDEX
         return _one(time, "time", frame)
     index = frame.index
@@ -111,7 +111,16 @@ def _find_time(time: Any, frame: pd.DataFrame, used: set[Any]) -> Any:
             f"time: {len(candidates)} columns hold datetimes ({candidates}), which one is the time "
             f"axis? Pass time={candidates[0]!r} and drop or convert the others."
         )
-    return candidates[0] if candidates else None
+    if candidates:
+        return candidates[0]
+    if isinstance(index, pd.MultiIndex):
+        if pd.api.types.is_numeric_dtype(last.dtype):
+            return INDEX
+        raise ValueError(
+            f"time: the last level of the MultiIndex holds {last.dtype}, expected datetimes, "
+            "periods or numbers. Put the time last and convert it, or pass time= with a column."
+        )
+    return None
 
 
 def is_categorical(column: pd.Series) -> bool:
@@ -121,18 +130,15 @@ def is_categorical(column: pd.Series) -> bool:
         return True
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
         return False
-    if dtype == object:
-        try:
-            numbers(column, column.name, "")
-        except TypeError:
-            return True
-        return False
+    if pd.api.types.is_object_dtype(dtype):
+        return not is_numeric_objects(column)
     return pd.api.types.is_string_dtype(dtype)
 
 
 def _split(columns: list[Any], role: str, frame: pd.DataFrame) -> tuple[tuple, tuple]:
     """Part columns into numbers and categories; refuse dates."""
-    real, categorical = [], []
+    real: list[Any] = []
+    categorical: list[Any] = []
     for name in columns:
         dtype = frame[name].dtype
         if (
@@ -147,6 +153,24 @@ def _split(columns: list[Any], role: str, frame: pd.DataFrame) -> tuple[tuple, t
             )
         (categorical if is_categorical(frame[name]) else real).append(name)
     return tuple(real), tuple(categorical)
+
+
+def _owners(groups: dict[str, list[Any]], selected: set[str]) -> dict[Any, str]:
+    """Return the role of each column.
+
+    What a selector (role in ``selected``) finds yields to names that were written out, and a
+    selector of known columns to every other, as ``known=None`` does.
+    """
+    owners: dict[Any, str] = {}
+    for role in sorted(groups, key=lambda role: (role in selected, role == "known")):
+        for name in groups[role]:
+            owner = owners.setdefault(name, role)
+            if owner == role or (role in selected and (role == "known" or owner not in selected)):
+                continue
+            raise ValueError(
+                f"Column {name!r} is named as {owner} and as {role}: a column has one role."
+            )
+    return owners
 
 
 def resolve_roles(
@@ -193,31 +217,37 @@ def resolve_roles(
     weight = _one(weight, "weight", frame)
     if not y_given:
         _one(target, "target", frame)
+    if target is None and isinstance(y_name, str) and y_name in frame.columns:
+        # y is also a column of X: as a known column it would tell the network the answer.
+        target = y_name
     target_in_frame = target is not None and target in frame.columns
+    chosen = {"observed": observed, "static": static, "known": known}
     lists = {
         "observed": _names(observed, "observed", frame),
         "static": _names(static, "static", frame),
         "known": _names(known, "known", frame),
     }
-    used: set[Any] = set(lists["observed"]) | set(lists["static"]) | set(lists["known"])
+    selected = {role for role, value in chosen.items() if callable(value)}
+    used: set[Any] = {
+        name for role, listed in lists.items() if role not in selected for name in listed
+    }
     if not series_in_index:
         used |= set(series_names)
     used |= {name for name in (weight, target) if name is not None}
     time = _find_time(time, frame, used)
-    owners: dict[Any, str] = {}
-    singles = [("time", time), ("target", target if target_in_frame else None), ("weight", weight)]
-    groups = [(role, [name]) for role, name in singles if name is not None and name != INDEX]
-    if not series_in_index:
-        groups.append(("series", series_names))
-    for role, listed in [*groups, *lists.items()]:
-        for name in listed:
-            if owners.setdefault(name, role) != role and not (
-                callable({"known": known, "observed": observed, "static": static}.get(role))
-            ):
-                raise ValueError(
-                    f"Column {name!r} is named as {owners[name]} and as {role}: a column has one "
-                    "role."
-                )
+    if time is None and series_names:
+        raise ValueError(
+            f"time: expected a time column for the series of {series_names}, found none: without "
+            "one, the rows are the steps of a single series in their order. Pass time=, and "
+            "convert text with pd.to_datetime."
+        )
+    singles = {
+        "time": [] if time is None or time == INDEX else [time],
+        "series": [] if series_in_index else series_names,
+        "target": [target] if target_in_frame else [],
+        "weight": [] if weight is None else [weight],
+    }
+    owners = _owners({**singles, **lists}, selected)
     for role in lists:
         lists[role] = [name for name in lists[role] if owners[name] == role]
     rest = [name for name in frame.columns if name not in owners]

@@ -7,17 +7,23 @@ time is a 64-bit ordinal, so that neighbours in time differ by exactly one.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from tsfusion.exceptions import DataWarning
+
 __all__ = ["Timeline", "infer_timeline", "raw_times"]
 
 Kind = Literal["tick", "month", "business", "number", "rows"]
 
-_DAY = 86_400_000_000_000  # nanoseconds
+_HOUR = 3_600_000_000_000  # nanoseconds
+_DAY = 24 * _HOUR
+# Floats count steps up to rounding noise; a time further off than this share of a step is off grid.
+_ROUNDING = 1e-3
 _SUPPORTED = (
     "'15min', 'h', '2h', 'D', 'B', 'W', 'MS', 'ME', 'QS', 'QE', 'YS', 'YE', a number, or 'rows'"
 )
@@ -35,6 +41,8 @@ class RawTimes:
     """(R,) int64 nanoseconds of the local clock; None where there is no time zone."""
     period: str | None = None
     """The frequency of a period column."""
+    unit: str = "ns"
+    """The resolution of a datetime column."""
 
     def local(self) -> np.ndarray:
         """Return nanoseconds of the local clock."""
@@ -43,7 +51,7 @@ class RawTimes:
 
 def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
     """Turn a time column into plain numbers, or say which row is not a time."""
-    values = pd.Series(times).reset_index(drop=True)
+    values = _plain(pd.Series(times).reset_index(drop=True))
     missing = values.isna().to_numpy()
     if missing.any():
         raise ValueError(
@@ -52,17 +60,14 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
         )
     dtype = values.dtype
     if isinstance(dtype, pd.PeriodDtype):
-        stamps = values.dt.to_timestamp().dt.as_unit("ns")
         alias = dtype.name.removeprefix("period[").removesuffix("]")
-        return RawTimes(stamps.astype("int64").to_numpy(), True, period=alias)
+        return RawTimes(_in_nanoseconds(values.dt.to_timestamp(), name), True, period=alias)
     if isinstance(dtype, pd.DatetimeTZDtype):
-        utc = values.dt.tz_convert("UTC").dt.tz_localize(None).dt.as_unit("ns")
-        wall = values.dt.tz_localize(None).dt.as_unit("ns")
-        return RawTimes(
-            utc.astype("int64").to_numpy(), True, dtype.tz, wall.astype("int64").to_numpy()
-        )
+        utc = _in_nanoseconds(values.dt.tz_convert(None), name)
+        wall = _in_nanoseconds(values.dt.tz_localize(None), name)
+        return RawTimes(utc, True, dtype.tz, wall, unit=dtype.unit)
     if pd.api.types.is_datetime64_dtype(dtype):
-        return RawTimes(values.dt.as_unit("ns").astype("int64").to_numpy(), True)
+        return RawTimes(_in_nanoseconds(values, name), True, unit=np.datetime_data(dtype)[0])
     if pd.api.types.is_bool_dtype(dtype):
         raise TypeError(f"Time column {name!r}: expected times or numbers, received booleans.")
     if pd.api.types.is_integer_dtype(dtype):
@@ -73,10 +78,37 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
             row = int((~np.isfinite(numbers)).argmax())
             raise ValueError(f"Time column {name!r}: expected finite numbers, row {row} is not.")
         return RawTimes(numbers, False)
+    example = f" such as {values.iloc[0]!r}" if len(values) else ""
     raise TypeError(
-        f"Time column {name!r}: expected datetimes, periods or numbers, received {dtype} such as "
-        f"{values.iloc[0]!r}. Convert text first: df[{name!r}] = pd.to_datetime(df[{name!r}])."
+        f"Time column {name!r}: expected datetimes, periods or numbers, received {dtype}{example}. "
+        f"Convert text first: df[{name!r}] = pd.to_datetime(df[{name!r}])."
     )
+
+
+def _plain(values: pd.Series) -> pd.Series:
+    """Return times of Arrow types and Python date objects as pandas' own datetimes."""
+    dtype = values.dtype
+    if isinstance(dtype, pd.ArrowDtype) and dtype.kind == "M":
+        zone = getattr(dtype.pyarrow_dtype, "tz", None)
+        unit = np.datetime_data(dtype.numpy_dtype)[0]
+        return values.astype(pd.DatetimeTZDtype(unit, zone) if zone else f"datetime64[{unit}]")
+    if pd.api.types.is_object_dtype(dtype) and len(values):
+        kind = pd.api.types.infer_dtype(values, skipna=True)
+        if kind in ("date", "datetime", "datetime64"):
+            return pd.to_datetime(values)
+        if kind == "period":
+            return pd.Series(pd.PeriodIndex(values))
+    return values
+
+
+def _in_nanoseconds(values: pd.Series, name: Any) -> np.ndarray:
+    try:
+        return values.dt.as_unit("ns").astype("int64").to_numpy()
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise ValueError(
+            f"Time column {name!r}: expected times between the years 1678 and 2261. Look for a "
+            "placeholder such as the year 9999."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -110,6 +142,7 @@ class Timeline:
     is_datetime: bool = False
     is_integer: bool = True
     period: str | None = None
+    unit: str = "ns"
 
     @property
     def is_regular(self) -> bool:
@@ -121,15 +154,12 @@ class Timeline:
         self._check_same_type(raw, name)
         if self.kind == "rows":
             return raw.values
-        values = raw.local() if self.local_clock else raw.values
+        values = self._values(raw)
         if self.kind == "tick":
             result, rest = np.divmod(values - self.phase, self.step)
             bad = rest != 0
         elif self.kind == "number":
-            exact = (values - self.phase) / self.step
-            result = np.rint(exact)
-            bad = np.abs(exact - result) > 1e-6 * np.maximum(1.0, np.abs(exact))
-            result = result.astype(np.int64)
+            result, bad = self._number_steps(values)
         elif self.kind == "month":
             month, day, rest = _split_months(values)
             result, off = np.divmod(month - self.phase, self.step)
@@ -144,11 +174,42 @@ class Timeline:
             first = int(bad.argmax())
             row = first if rows is None else int(rows[first])
             raise ValueError(
-                f"Time column {name!r}: expected times every {self.freq!r}, row {row} "
-                f"({self._show(raw, first)}) lies off that grid ({int(bad.sum())} rows in all). "
+                f"Time column {name!r}: expected times every {self.freq!r}{self._place()}, row "
+                f"{row} ({_show(raw, first)}) lies off that grid ({int(bad.sum())} rows in all). "
                 "Round the times, pass freq=, or pass freq='rows' if every row is one step."
             )
         return result.astype(np.int64)
+
+    def _values(self, raw: RawTimes) -> np.ndarray:
+        """Return the numbers that lie on this grid: of the local clock, of UTC or as they are."""
+        if not self.local_clock:
+            return raw.values
+        local = raw.local()
+        if self.tz is None or len(local) == 0:
+            return local
+        if str(raw.tz) != str(self.tz):
+            index = pd.DatetimeIndex(raw.values.astype("datetime64[ns]"), tz="UTC")
+            local = index.tz_convert(self.tz).tz_localize(None).as_unit("ns").asi8
+        if self.kind == "tick":
+            rest = (local - self.phase) % self.step
+        else:
+            rest = local % _DAY - self.time_of_day
+        return _before_the_gap(local, raw.values, rest, self.tz)
+
+    def _number_steps(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return step numbers of numeric times, and which of them lie off the grid."""
+        if values.dtype.kind == "i" and isinstance(self.step, int) and isinstance(self.phase, int):
+            result, rest = np.divmod(values - self.phase, self.step)
+            return result, rest != 0
+        exact = (values - self.phase) / self.step
+        result = np.rint(exact)
+        return result, np.abs(exact - result) > _ROUNDING
+
+    def _place(self) -> str:
+        """Say where in its month or day a step stands, where the alias does not."""
+        if self.kind == "month" and self.day_rule == "day":
+            return f" on day {self.day}"
+        return ""
 
     def times(self, ordinals: np.ndarray) -> pd.Index:
         """Return the times of step numbers, in the type that the user gave."""
@@ -160,9 +221,13 @@ class Timeline:
             return pd.Index(numbers.astype(np.int64) if self.is_integer else numbers)
         nanoseconds = self._nanoseconds(ordinals)
         index = pd.DatetimeIndex(nanoseconds.astype("datetime64[ns]"))
+        # Before the zone: to cut the unit of a localised index would be the slower way.
+        index = index.as_unit(self.unit)
         if self.tz is not None:
             if self.local_clock:
-                index = index.tz_localize(self.tz, ambiguous=True, nonexistent="shift_forward")  # type: ignore[arg-type]
+                index = index.tz_localize(
+                    self.tz, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward"
+                )
             else:
                 index = index.tz_localize("UTC").tz_convert(self.tz)
         if self.period is not None:
@@ -201,7 +266,7 @@ class Timeline:
         if self.day_rule == "start":
             return day == 1
         if self.day_rule == "day":
-            return day == self.day
+            return day == np.minimum(self.day, _month_lengths(month))
         return day == _month_lengths(month)
 
     def _check_same_type(self, raw: RawTimes, name: Any) -> None:
@@ -218,15 +283,38 @@ class Timeline:
                 f"Time column {name!r}: expected {expected} as in fit, received {received}. "
                 "Use .dt.tz_localize or .dt.tz_convert."
             )
-
-    def _show(self, raw: RawTimes, row: int) -> str:
-        return _show(raw, row)
+        if raw.period != self.period:
+            # Read as its first moment, a month would pass for a day.
+            expected = f"periods of {self.period!r}" if self.period else "datetimes"
+            received = f"periods of {raw.period!r}" if raw.period else "datetimes"
+            raise TypeError(
+                f"Time column {name!r}: expected {expected} as in fit, received {received}. Use "
+                ".dt.to_period or .dt.to_timestamp."
+            )
 
 
 def _show(raw: RawTimes, row: int) -> str:
     if not raw.is_datetime:
         return repr(raw.values[row].item())
     return str(pd.Timestamp(int(raw.local()[row])))
+
+
+def _before_the_gap(local: np.ndarray, utc: np.ndarray, rest: np.ndarray, zone: Any) -> np.ndarray:
+    """Undo the clock's jump: where a local time does not exist, the step stands at the next one.
+
+    ``rest`` (R,) is how far each local time is past its step; it is taken off where that gives the
+    same instant.
+    """
+    off = np.flatnonzero(rest > 0)
+    if len(off) == 0:
+        return local
+    steps = local[off] - rest[off]
+    index = pd.DatetimeIndex(steps.astype("datetime64[ns]"))
+    index = index.tz_localize(zone, ambiguous=np.ones(len(off), bool), nonexistent="shift_forward")
+    same = index.tz_convert(None).asi8 == utc[off]
+    result = local.copy()
+    result[off[same]] = steps[same]
+    return result
 
 
 def _split_months(nanoseconds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -243,7 +331,9 @@ def _month_lengths(month: np.ndarray) -> np.ndarray:
     return ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
 
 
-def infer_timeline(raw: RawTimes, series: np.ndarray, name: Any, freq: Any = None) -> Timeline:
+def infer_timeline(
+    raw: RawTimes, series: np.ndarray, name: Any, freq: Any = None, rows: np.ndarray | None = None
+) -> Timeline:
     """Learn the time axis of a panel from its training rows.
 
     Parameters
@@ -256,6 +346,8 @@ def infer_timeline(raw: RawTimes, series: np.ndarray, name: Any, freq: Any = Non
         The name of the time column, for messages.
     freq : str, number or None, default=None
         An offset alias, a number, ``"rows"``; None infers it (gaps allowed).
+    rows : ndarray of int, shape (R,), default=None
+        The row of the user's frame of each row, for messages.
 
     Returns
     -------
@@ -266,18 +358,60 @@ def infer_timeline(raw: RawTimes, series: np.ndarray, name: Any, freq: Any = Non
     ValueError
         If no frequency fits the times.
     """
-    if freq == "rows":
+    if isinstance(freq, str) and freq == "rows":
         return Timeline(
             "rows", "rows", tz=raw.tz, is_datetime=raw.is_datetime,
-            is_integer=raw.values.dtype.kind == "i", period=raw.period,
+            is_integer=raw.values.dtype.kind == "i", period=raw.period, unit=raw.unit,
         )  # fmt: skip
+    if rows is None:
+        rows = np.arange(len(raw.values))
     if not raw.is_datetime:
-        return _number_timeline(raw, series, name, freq)
+        return _number_timeline(raw, series, name, freq, rows)
     if raw.period is not None:
         return _period_timeline(raw, raw.period)
     if freq is not None:
         return _datetime_timeline(raw, freq)
-    return _infer_datetime(raw, series, name)
+    return _infer_datetime(raw, series, name, rows)
+
+
+def warn_of_coarser_series(
+    timeline: Timeline, ordinal: np.ndarray, series: np.ndarray, labels: pd.Index
+) -> None:
+    """Warn where a series only ever holds every k-th step of the grid: its frequency is another.
+
+    ``ordinal`` and ``series`` are in order of series and time.
+    """
+    steps, at = _steps(ordinal, series)
+    if len(steps) == 0:
+        return
+    owner = series[at]
+    starts = np.flatnonzero(np.append(True, np.diff(owner) != 0))
+    shortest = np.minimum.reduceat(steps, starts)
+    count = np.diff(np.append(starts, len(steps)))
+    # Three equal steps are a rhythm, fewer may be gaps.
+    for i in np.flatnonzero((shortest > 1) & (count >= 3)):
+        every = int(np.gcd.reduce(steps[starts[i] : starts[i] + count[i]]))
+        if every > 1:
+            warnings.warn(
+                f"Series {labels[owner[starts[i]]]!r} holds only every {every}th step: the panel's "
+                f"step {timeline.freq!r} was inferred from all series together, and what lies "
+                "between counts as unknown. Forecast series of different frequencies apart, or "
+                "pass freq= if this is meant.",
+                DataWarning,
+                stacklevel=2,
+            )
+            return
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Return the sorted distinct values; in one pass where they are integers close together."""
+    if values.dtype.kind == "i" and len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low < 4 * len(values):
+            there = np.zeros(high - low + 1, bool)
+            there[values - low] = True
+            return np.flatnonzero(there) + low
+    return np.unique(values)
 
 
 def _steps(values: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -296,41 +430,85 @@ def _no_steps(name: Any) -> ValueError:
     )
 
 
-def _irregular(raw: RawTimes, name: Any, row: int, step: str) -> ValueError:
+def _irregular(raw: RawTimes, name: Any, at: int, row: int, step: str) -> ValueError:
     return ValueError(
         f"Time column {name!r}: the times are irregular. Most steps are {step}, but the step to "
-        f"{_show(raw, row)} (row {row} in order of series and time) is no multiple of it. Pass "
-        "freq= and round the times to it, or pass freq='rows' if every row is one step."
+        f"{_show(raw, at)} (row {row}) is no multiple of it. Pass freq= and round the times to it, "
+        "or pass freq='rows' if every row is one step."
     )
 
 
-def _number_timeline(raw: RawTimes, series: np.ndarray, name: Any, freq: Any) -> Timeline:
+def _number_timeline(
+    raw: RawTimes, series: np.ndarray, name: Any, freq: Any, rows: np.ndarray
+) -> Timeline:
     values = raw.values
     integer = values.dtype.kind == "i"
     if freq is not None:
-        if isinstance(freq, bool) or not isinstance(freq, (int, float, np.number)) or freq <= 0:
+        good = isinstance(freq, (int, float, np.number)) and not isinstance(freq, bool)
+        if not good or not np.isfinite(freq) or freq <= 0:
             raise ValueError(
                 f"freq: expected a positive number or 'rows' for the numeric time column {name!r}, "
                 f"received {freq!r}."
             )
         step = freq
     else:
-        steps, rows = _steps(values, series)
+        steps, at = _steps(values, series)
         if len(steps) == 0:
             raise _no_steps(name)
-        step = _most_frequent(steps)
-        ratio = steps / step
-        bad = np.abs(ratio - np.rint(ratio)) > 1e-6 * np.maximum(1.0, ratio)
+        if integer:
+            _check_no_dates(values, steps, name)
+            step = _most_frequent(steps)
+            bad = steps % step != 0
+        else:
+            step = _float_step(values, steps)
+            ratio = steps / step
+            bad = (np.abs(ratio - np.rint(ratio)) > _ROUNDING) | (ratio < 0.5)
         if bad.any():
-            raise _irregular(raw, name, int(rows[bad.argmax()]), repr(step))
+            first = int(at[bad.argmax()])
+            raise _irregular(raw, name, first, int(rows[first]), repr(step))
     step = int(step) if integer and float(step).is_integer() else float(step)
     integer = integer and isinstance(step, int)
-    return Timeline("number", step, step, values[0].item(), is_integer=integer)
+    phase = values[0].item() if len(values) else 0
+    return Timeline("number", step, step, phase, is_integer=integer)
+
+
+def _float_step(values: np.ndarray, steps: np.ndarray) -> float:
+    """Return the commonest step; differences of floats are equal up to rounding only."""
+    shortest = steps.min()
+    size = np.rint(steps / shortest / _ROUNDING)
+    step = float(np.median(steps[size == _most_frequent(size)]))
+    # Over the whole span the rounding of one difference no longer counts.
+    span = float(values.max() - values.min())
+    refined = float(f"{span / max(1, round(span / step)):.12g}")
+    exact = (values - values[0]) / refined
+    return refined if (np.abs(exact - np.rint(exact)) <= _ROUNDING).all() else step
+
+
+def _check_no_dates(values: np.ndarray, steps: np.ndarray, name: Any) -> None:
+    """Refuse dates written as integers: from 20200131 to 20200201 would be seventy steps."""
+    low, high = values.min(), values.max()
+    if low >= 19_000_101 and high <= 21_001_231:
+        pattern, (month, day) = "%Y%m%d", np.divmod(values % 10_000, 100)
+    elif low >= 190_001 and high <= 210_012 and (steps >= 89).any():
+        # Only a step from December to January tells months from a count.
+        pattern, month, day = "%Y%m", values % 100, np.ones(1, np.int64)
+    else:
+        return
+    if ((month < 1) | (month > 12)).any() or ((day < 1) | (day > 31)).any():
+        return
+    raise ValueError(
+        f"Time column {name!r}: the integers look like dates such as {values[0]}, whose difference "
+        f"is no time. Convert them first: pd.to_datetime(df[{name!r}], format={pattern!r}); or "
+        "pass freq=1 if they are plain numbers."
+    )
 
 
 def _most_frequent(steps: np.ndarray) -> Any:
-    unique, counts = np.unique(steps, return_counts=True)
-    return unique[counts.argmax()].item()
+    if (steps == steps[0]).all():
+        return steps[0].item()
+    codes, unique = pd.factorize(steps)
+    counts = np.bincount(codes)
+    return unique[counts == counts.max()].min().item()
 
 
 def _datetime_timeline(raw: RawTimes, freq: Any) -> Timeline:
@@ -342,21 +520,33 @@ def _datetime_timeline(raw: RawTimes, freq: Any) -> Timeline:
             f"{_SUPPORTED}."
         )
     try:
-        offset = frequencies.to_offset(freq)
+        offset: Any = frequencies.to_offset(freq)
     except (ValueError, TypeError) as error:
         raise ValueError(f"freq: expected {_SUPPORTED}, received {freq!r}.") from error
-    n = offset.n  # type: ignore[union-attr]
-    alias = offset.freqstr  # type: ignore[union-attr]
-    if isinstance(offset, (offsets.MonthBegin, offsets.QuarterBegin, offsets.YearBegin)):
-        months = {"M": 1, "Q": 3, "Y": 12}[offset.name[0]]
-        return _month_timeline(raw, alias, months * n, "start")
-    if isinstance(offset, (offsets.MonthEnd, offsets.QuarterEnd, offsets.YearEnd)):
-        months = {"M": 1, "Q": 3, "Y": 12}[offset.name[0]]
-        return _month_timeline(raw, alias, months * n, "end")
+    n, alias = offset.n, offset.freqstr
+    # pandas reads "W" as "W-SUN": only an anchor that the user wrote binds the times.
+    anchored = raw.period is None and ("-" in freq if isinstance(freq, str) else True)
+    starts = (offsets.MonthBegin, offsets.QuarterBegin, offsets.YearBegin)
+    ends = (offsets.MonthEnd, offsets.QuarterEnd, offsets.YearEnd)
+    if n < 1:
+        raise ValueError(f"freq: expected a positive step, received {freq!r}.")
+    if isinstance(offset, starts + ends):
+        months = {"M": 1, "Q": 3, "Y": 12}[offset.rule_code[0]]
+        anchor = getattr(offset, "startingMonth", getattr(offset, "month", 1)) - 1
+        return _month_timeline(
+            raw, alias, months * n, "start" if isinstance(offset, starts) else "end",
+            anchor=anchor % months if anchored and n == 1 and months > 1 else None,
+        )  # fmt: skip
     if isinstance(offset, offsets.BusinessDay) and n == 1:
+        if isinstance(offset, offsets.CustomBusinessDay):
+            raise ValueError(
+                f"freq: expected {_SUPPORTED}, received {freq!r}; a calendar with holidays is not "
+                "known here. Pass freq='B' (holidays are gaps), or freq='rows'."
+            )
         return _business_timeline(raw)
     if isinstance(offset, offsets.Week):
-        return _tick_timeline(raw, alias, 7 * _DAY * n)
+        anchor = offset.weekday if anchored else None
+        return _tick_timeline(raw, alias, 7 * _DAY * n, weekday=anchor)
     if isinstance(offset, offsets.Day):
         return _tick_timeline(raw, alias, _DAY * n)
     if isinstance(offset, offsets.Tick):
@@ -375,61 +565,123 @@ def _period_timeline(raw: RawTimes, period: str) -> Timeline:
 
 
 def _common(raw: RawTimes) -> dict[str, Any]:
-    return {"tz": raw.tz, "is_datetime": True, "period": raw.period}
+    return {"tz": raw.tz, "is_datetime": True, "period": raw.period, "unit": raw.unit}
 
 
-def _tick_timeline(raw: RawTimes, alias: str, step: int) -> Timeline:
-    local = raw.wall is not None and step % _DAY == 0
+def _tick_timeline(
+    raw: RawTimes, alias: str, step: int, *, weekday: int | None = None, local: bool | None = None
+) -> Timeline:
+    """Steps of fixed length; ``local``: of the local clock, None chooses what fits the times."""
+    if local is None:
+        local = _keeps_local_clock(raw, step)
     values = raw.local() if local else raw.values
-    phase = int(values[0] % step) if len(values) else 0
-    return Timeline("tick", alias, step, phase, local_clock=local, **_common(raw))
+    phase = 0
+    if len(values):
+        phase = int(_usual_clock(raw)[0] % step) if local and step % _DAY == 0 else values[0] % step
+    if weekday is not None:
+        # The first day of the epoch was a Thursday.
+        phase = int(phase % _DAY + (weekday - 3) % 7 * _DAY + phase // (7 * _DAY) * 7 * _DAY)
+    elif step % (7 * _DAY) == 0 and raw.period is None and len(values):
+        alias = _tick_alias(step, phase)
+    return Timeline("tick", alias, step, int(phase), local_clock=local, **_common(raw))
 
 
-def _month_timeline(raw: RawTimes, alias: str, months: int, rule: str) -> Timeline:
-    month, day, rest = _split_months(raw.local()[:1])
+def _keeps_local_clock(raw: RawTimes, step: int) -> bool:
+    """Whether times with a zone are steps of the local clock rather than of UTC."""
+    if raw.wall is None or len(raw.values) == 0:
+        return False
+    clocks = {True: _usual_clock(raw) if step % _DAY == 0 else raw.wall, False: raw.values}
+    first = step % _DAY == 0
+    for local in (first, not first):
+        if ((clocks[local] - clocks[local][0]) % step == 0).all():
+            return local
+    return first
+
+
+def _usual_clock(raw: RawTimes) -> np.ndarray:
+    """Return local times, those moved by a gap in the local clock back at the usual time of day."""
+    local = raw.local()
+    if raw.wall is None or len(local) == 0:
+        return local
+    rest = local % _DAY
+    return _before_the_gap(local, raw.values, rest - _most_frequent(rest), raw.tz)
+
+
+def _month_timeline(
+    raw: RawTimes, alias: str, months: int, rule: str, *, day: int = 1, anchor: int | None = None
+) -> Timeline:
+    month, _, rest = _split_months(_usual_clock(raw)[:1])
+    phase = anchor
+    if phase is None:
+        phase = int(month[0] % months) if len(month) else 0
+        if months in (3, 12) and raw.period is None:
+            alias = _anchored(alias, months, phase, rule)
     return Timeline(
-        "month", alias, months, int(month[0] % months) if len(month) else 0, local_clock=True,
-        day_rule=rule, day=int(day[0]) if len(day) else 1,
+        "month", alias, months, phase, local_clock=True, day_rule=rule, day=day,
         time_of_day=int(rest[0]) if len(rest) else 0, **_common(raw),
     )  # fmt: skip
 
 
+def _anchored(alias: str, months: int, phase: int, rule: str) -> str:
+    """Name the month of quarters and years unless it is the one that pandas takes anyway."""
+    base = alias.split("-")[0]
+    usual = months - 1 if rule == "end" else 0
+    month = phase + 9 if rule == "end" and phase == 2 and months == 3 else phase
+    name = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+    return base if phase == usual else f"{base}-{name[month]}"
+
+
 def _business_timeline(raw: RawTimes) -> Timeline:
-    rest = int(raw.local()[0] % _DAY) if len(raw.values) else 0
+    rest = int(_usual_clock(raw)[0] % _DAY) if len(raw.values) else 0
     return Timeline("business", "B", local_clock=True, time_of_day=rest, **_common(raw))
 
 
-def _infer_datetime(raw: RawTimes, series: np.ndarray, name: Any) -> Timeline:
-    local = raw.local()
-    steps, rows = _steps(local, series)
+def _infer_datetime(raw: RawTimes, series: np.ndarray, name: Any, rows: np.ndarray) -> Timeline:
+    steps, at = _steps(raw.values, series)
     if len(steps) == 0:
         raise _no_steps(name)
     shortest = steps.min()
-    if shortest >= 28 * _DAY:
-        months = _infer_months(raw, local, series)
+    candidates = [(raw.values, False)]
+    if shortest >= 23 * _HOUR:
+        local = _usual_clock(raw)
+        days, _ = _steps(local, series)
+        months = (
+            _infer_months(raw, local, series) if len(days) and days.min() >= 28 * _DAY else None
+        )
         if months is not None:
             return months
-    if shortest >= 23 * 3_600_000_000_000:
-        business = _is_business(local, steps)
-        if business:
+        if len(days) and _is_business(local, series, days):
             return _business_timeline(raw)
-    else:
-        steps, rows = _steps(raw.values, series)
+        candidates.insert(0, (local, True))
+    elif raw.wall is not None:
+        candidates.append((raw.wall, True))
+    for values, is_local in candidates:
+        steps, at = _steps(values, series)
+        if len(steps) == 0:
+            continue
+        step = _most_frequent(steps)
+        if (steps % step == 0).all():
+            is_local = is_local and raw.wall is not None
+            return _tick_timeline(raw, _tick_alias(step, values[0]), step, local=is_local)
+    steps, at = _steps(candidates[0][0], series)
     step = _most_frequent(steps)
-    bad = steps % step != 0
-    if bad.any():
-        raise _irregular(raw, name, int(rows[bad.argmax()]), str(pd.Timedelta(step)))
-    return _tick_timeline(raw, _tick_alias(step, local[0]), step)
+    first = int(at[(steps % step != 0).argmax()])
+    raise _irregular(raw, name, first, int(rows[first]), str(pd.Timedelta(step)))
 
 
 def _infer_months(raw: RawTimes, local: np.ndarray, series: np.ndarray) -> Timeline | None:
     month, day, rest = _split_months(local)
     if (rest != rest[0]).any():
         return None
-    if (day == day[0]).all():
-        rule = "start" if day[0] == 1 else "day"
-    elif (day == _month_lengths(month)).all():
+    length = _month_lengths(month)
+    latest = int(day.max())
+    if (day == 1).all():
+        rule = "start"
+    elif (day == length).all():
+        # Before a fixed day: the ends of March and December are both the 31st.
         rule = "end"
+    elif (day == np.minimum(latest, length)).all():
+        rule = "day"
     else:
         return None
     steps, _ = _steps(month, series)
@@ -438,15 +690,22 @@ def _infer_months(raw: RawTimes, local: np.ndarray, series: np.ndarray) -> Timel
     alias = {1: f"M{suffix}", 3: f"Q{suffix}", 12: f"Y{suffix}"}.get(gcd, f"{gcd}M{suffix}")
     if gcd % 12 == 0 and gcd > 12:
         alias = f"{gcd // 12}Y{suffix}"
-    return _month_timeline(raw, alias, gcd, rule)
+    return _month_timeline(raw, alias, gcd, rule, day=latest)
 
 
-def _is_business(local: np.ndarray, steps: np.ndarray) -> bool:
-    """Whether daily times avoid every weekend although they pass at least one."""
-    days, rest = np.divmod(local, _DAY)
-    if (rest != rest[0]).any() or (steps % _DAY != 0).any() or steps.min() != _DAY:
+def _is_business(local: np.ndarray, series: np.ndarray, steps: np.ndarray) -> bool:
+    """Whether daily times avoid every weekend although they pass at least one.
+
+    A longer gap than a long weekend passes weekends too, but says nothing of them.
+    """
+    if (steps % _DAY != 0).any() or steps.min() != _DAY:
         return False
-    return bool(np.is_busday(days.astype("datetime64[D]")).all() and (steps == 3 * _DAY).any())
+    days, rest = np.divmod(local, _DAY)
+    dates = days.astype("datetime64[D]")
+    if (rest != rest[0]).any() or not np.is_busday(dates).all():
+        return False
+    worked, _ = _steps(np.busday_count(np.datetime64("1970-01-01"), dates), series)
+    return bool(((worked * _DAY < steps) & (steps <= 4 * _DAY)).any())
 
 
 def _tick_alias(step: int, first: int) -> str:
@@ -455,7 +714,7 @@ def _tick_alias(step: int, first: int) -> str:
         count = step // (7 * _DAY)
         return f"W-{day}" if count == 1 else f"{count}W-{day}"
     for unit, alias in (
-        (_DAY, "D"), (3_600_000_000_000, "h"), (60_000_000_000, "min"), (1_000_000_000, "s"),
+        (_DAY, "D"), (_HOUR, "h"), (60_000_000_000, "min"), (1_000_000_000, "s"),
         (1_000_000, "ms"), (1_000, "us"), (1, "ns"),
     ):  # fmt: skip
         if step % unit == 0:

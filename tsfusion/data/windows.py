@@ -42,20 +42,36 @@ def _windows(
 ) -> WindowIndex:
     """Windows with origins from ``first`` whose horizon ends by ``stop``, per series (rows).
 
-    A series too short for a full horizon gives windows with a part of one. Windows without a known
-    target on both sides are left out.
+    Windows without a known target on both sides are left out. A series that has no other window
+    (too short, or known from late on) gives windows with a part of a horizon.
     """
-    full = stop - horizon + 1
-    end = np.where(full > first, full, stop)
-    count = np.maximum(end - first, 0)
+    last = stop - horizon
+    full = _useful(panel, first, last, stop, context_length, horizon)
+    served = np.bincount(full.series, minlength=panel.n_series) > 0
+    if served.all():
+        return full
+    short = _useful(
+        panel, first, np.where(served, first - 1, stop - 1), stop, context_length, horizon
+    )
+    if len(full) == 0 or len(short) == 0:
+        return short if len(full) == 0 else full
+    origin = np.concatenate([full.origin, short.origin])
+    order = np.argsort(origin, kind="stable")
+    return WindowIndex(origin[order], np.concatenate([full.series, short.series])[order])
+
+
+def _useful(
+    panel: Panel, first: np.ndarray, last: np.ndarray, stop: np.ndarray, context_length: int,
+    horizon: int,
+) -> WindowIndex:  # fmt: skip
+    """Windows with origins ``first`` to ``last`` that know a target on both sides."""
+    count = np.maximum(last + 1 - first, 0)
     series = np.repeat(np.arange(panel.n_series), count)
-    within = np.arange(len(series)) - np.repeat(np.cumsum(count) - count, count)
-    origin = first[series] + within
+    origin = np.arange(len(series)) + np.repeat(first - (np.cumsum(count) - count), count)
     known = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
     low = np.maximum(origin - context_length, panel.offsets[series])
-    past = known[origin] - known[low]
-    future = known[np.minimum(origin + horizon, stop[series])] - known[origin]
-    useful = (past > 0) & (future > 0)
+    useful = known[origin] > known[low]
+    useful &= known[np.minimum(origin + horizon, stop[series])] > known[origin]
     return WindowIndex(origin[useful], series[useful])
 
 
@@ -98,8 +114,9 @@ def gather(
     """
     origin, series = windows.origin[:, None], windows.series[:, None]
     past = origin + np.arange(-context_length, 0)
-    outside = past < panel.offsets[series]
-    past = np.maximum(past, 0)
+    # An origin rolled forward may lie past its series' end: what lies there is another's.
+    outside = (past < panel.offsets[series]) | (past >= panel.offsets[series + 1])
+    past = np.clip(past, 0, max(len(panel) - 1, 0))
     past_real = panel.real[past]
     past_real[outside] = np.nan
     observed = 1 + panel.n_observed_real

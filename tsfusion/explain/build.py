@@ -38,7 +38,9 @@ class _View(keras.Model):
         return self.network(inputs, training=False, return_attention=True)
 
 
-def explain_history(fitted: Fitted, model: Any, memory: Rows, max_windows: int) -> Explanation:
+def explain_history(
+    fitted: Fitted, model: Any, memory: Rows, max_windows: int, lags_of: list[Any]
+) -> Explanation:
     """Explain whole horizons at cutoffs spread evenly over the known history."""
     panel = fitted.panel(memory)
     windows = training_windows(
@@ -53,10 +55,12 @@ def explain_history(fitted: Fitted, model: Any, memory: Rows, max_windows: int) 
     window = np.repeat(np.arange(len(windows)), fitted.horizon)
     step = np.tile(np.arange(1, fitted.horizon + 1), len(windows))
     inside = windows.origin[window] + step - 1 < panel.offsets[windows.series[window] + 1]
-    return _explain(fitted, model, panel, windows, window[inside], step[inside], None)
+    return _explain(fitted, model, panel, windows, window[inside], step[inside], None, lags_of)
 
 
-def explain_rows(fitted: Fitted, model: Any, plan: RowPlan, max_windows: int) -> Explanation:
+def explain_rows(
+    fitted: Fitted, model: Any, plan: RowPlan, max_windows: int, lags_of: list[Any]
+) -> Explanation:
     """Explain the forecasts of given rows."""
     past = plan.step > fitted.horizon
     if past.any():
@@ -80,21 +84,22 @@ def explain_rows(fitted: Fitted, model: Any, plan: RowPlan, max_windows: int) ->
         known = (plan.real[kept], plan.categorical[kept])
     else:
         known = (plan.real, plan.categorical)
-    return _explain(fitted, model, plan.panel, windows, window, step, known)
+    return _explain(fitted, model, plan.panel, windows, window, step, known, lags_of)
 
 
 def _explain(
     fitted: Fitted, model: Any, panel: Panel, windows: WindowIndex, window: np.ndarray,
-    step: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None,
+    step: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None, lags_of: list[Any],
 ) -> Explanation:  # fmt: skip
     batch = gather(panel, windows, context_length=fitted.context_length, horizon=fitted.horizon)
     if known is not None:
         for name, values in zip(("future_real", "future_categorical"), known):
             if name in batch:
                 batch[name][window, step - 1] = values
+    variables = _Variables.of(fitted, panel)
+    variables.check_past(lags_of)
     inputs, loc, scale = _scale(model, batch)
     outputs = _in_chunks(_View(model.network), inputs)
-    variables = _Variables.of(fitted, panel)
     series = windows.series
     median = outputs["quantiles"][:, :, fitted.median] * scale[:, :, 0] + loc[:, :, 0]
     unit, offset = panel.unit[series][:, None], panel.offset[series][:, None]
@@ -114,6 +119,10 @@ def _explain(
         roles=variables.roles,
         sensitivity_shares=_sensitivity(fitted, model.network, inputs, outputs, variables),
         median=(offset + unit * median)[window, step - 1],
+        lag_changes={
+            name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
+            for name in lags_of
+        },
     )
 
 
@@ -195,6 +204,14 @@ class _Variables:
             parts,
         )
 
+    def check_past(self, names: list[Any]) -> None:
+        """Raise if a variable has no past."""
+        for name in names:
+            if name not in self.past:
+                raise ValueError(
+                    f"lags_of: expected variables with a past, of {self.past}, received {name!r}."
+                )
+
     def weights(self, outputs: dict, batch: dict) -> dict[str, pd.DataFrame]:
         """Return selection weights (W, V) per block, averaged over the steps that have any."""
         result = {}
@@ -212,6 +229,15 @@ class _Variables:
         return result
 
 
+def _anchor(inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return (W, 1) the last known scaled target, to which the network's output is added."""
+    target = inputs["past_real"][..., 0]
+    known = np.isfinite(target)
+    last = target.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
+    value = target[np.arange(len(target)), last]
+    return np.where(known.any(axis=1), value, 0)[:, None]
+
+
 def _sensitivity(
     fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables
 ) -> dict[Any, float] | None:
@@ -223,7 +249,7 @@ def _sensitivity(
     if size < 2:
         return None
     donor = np.roll(np.arange(size), size // 2)
-    base = outputs["quantiles"][:, :, fitted.median]
+    base = outputs["quantiles"][:, :, fitted.median] + _anchor(inputs)
     change = {}
     for name, parts in variables.parts.items():
         changed = dict(inputs)
@@ -231,7 +257,33 @@ def _sensitivity(
             values = changed[key].copy()
             values[..., i] = values[donor][..., i]
             changed[key] = values
-        moved = _in_chunks(network, changed)[:, :, fitted.median]
+        moved = _in_chunks(network, changed)[:, :, fitted.median] + _anchor(changed)
         change[name] = float(np.abs(moved - base).mean())
     total = sum(change.values()) or 1.0
     return {name: value / total for name, value in change.items()}
+
+
+def _lag_change(
+    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables, name: Any,
+    window: np.ndarray, step: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Return (T, H) mean absolute change over windows when one past value comes from a donor."""
+    size, context = inputs["past_real"].shape[:2]
+    asked = np.zeros((size, fitted.horizon), bool)
+    asked[window, step - 1] = True
+    count = asked.sum(axis=0)
+    result = np.full((context, fitted.horizon), np.nan)
+    if size < 2:
+        return result
+    donor = np.roll(np.arange(size), size // 2)
+    base = outputs["quantiles"][:, :, fitted.median] + _anchor(inputs)
+    key, i = next(part for part in variables.parts[name] if part[0].startswith("past"))
+    original = inputs[key]
+    for past in range(context):
+        values = original.copy()
+        values[:, past, i] = original[donor, past, i]
+        changed = {**inputs, key: values}
+        moved = _in_chunks(network, changed)[:, :, fitted.median] + _anchor(changed)
+        change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
+        result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
+    return result

@@ -16,10 +16,13 @@ __all__ = ["Explanation"]
 class Explanation:
     """What some forecasts looked at: attention over steps, weights of variables, sensitivities.
 
-    Made by `tsfusion.FusionForecaster.explain`. The tables are built when first asked for, each call
-    gives a copy. Selection weights say through which variables the network let information pass;
-    they are no measure of importance alone (in our trials they ranked a wrong variable first), so
-    `importance` sets the sensitivity of the forecast beside them.
+    Made by `tsfusion.FusionForecaster.explain`. Tables are built when first asked for, and each
+    call gives a copy.
+
+    Selection weights say through which variables the network let information pass; they are no
+    measure of importance alone (in our trials they ranked a wrong variable first), so `importance`
+    sets the sensitivity of the forecast beside them. Attention is not the only path either: the
+    recurrent encoder carries the recent past, and every forecast starts from the last known target.
 
     Attributes
     ----------
@@ -47,6 +50,9 @@ class Explanation:
         Variable -> share; None where fewer than two windows were explained.
     median : ndarray of float64, shape (E,)
         The median forecast explained.
+    lag_changes : dict
+        Variable -> (T, H) mean absolute change of the forecast, in units of each window, when the
+        variable's value at one past step is taken from another window; NaN where no window counts.
     """
 
     series_names: tuple[Any, ...]
@@ -62,6 +68,7 @@ class Explanation:
     roles: dict[Any, str]
     sensitivity_shares: dict[Any, float] | None
     median: np.ndarray
+    lag_changes: dict[Any, np.ndarray]
 
     def __repr__(self) -> str:
         return (
@@ -125,13 +132,60 @@ class Explanation:
         order = table["sensitivity"].fillna(table["past"]).to_numpy(dtype=float)
         return table.iloc[np.argsort(-np.nan_to_num(order), kind="stable")].reset_index(drop=True)
 
-    def top_lags(self, n: int = 5) -> pd.DataFrame:
-        """Return the ``n`` lags with the most attention over all forecasts: ``lag``, ``weight``.
+    @property
+    def lag_sensitivity(self) -> pd.DataFrame:
+        """How the forecast hangs on single past values of the variables named in ``lags_of``.
 
-        The weight is the mean over the forecasts that could look at that lag at all.
+        Columns: ``variable``, ``horizon``, ``lag``, ``sensitivity`` (mean absolute change of the
+        median, in units of each window's spread, when that one value is taken from another window).
         """
-        table = self._patterns.groupby("lag", as_index=False)["mean"].mean()
-        table = table.rename(columns={"mean": "weight"})
+        parts = []
+        for name, change in self.lag_changes.items():
+            past, step = np.nonzero(np.isfinite(change))
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "variable": pd.Series([name] * len(past), dtype=object),
+                        "horizon": step + 1,
+                        "lag": step + self.context_length - past,
+                        "sensitivity": change[past, step],
+                    }
+                )
+            )
+        if not parts:
+            raise ValueError(
+                "No lag sensitivities were computed: name variables in explain(lags_of=...)."
+            )
+        table = pd.concat(parts, ignore_index=True)
+        return table.sort_values(["variable", "horizon", "lag"], ignore_index=True)
+
+    def top_lags(self, n: int = 5, variable: Any = None) -> pd.DataFrame:
+        """Return the ``n`` lags that count most over all forecasts: ``lag``, ``weight``.
+
+        Parameters
+        ----------
+        n : int, default=5
+        variable : str, default=None
+            None ranks by mean attention; a variable named in ``lags_of`` by the sensitivity of the
+            forecast to it.
+
+        Returns
+        -------
+        DataFrame
+            The weight is the mean over the steps ahead that could look at that lag at all.
+        """
+        if variable is None:
+            table = self._patterns.groupby("lag", as_index=False)["mean"].mean()
+            table = table.rename(columns={"mean": "weight"})
+        else:
+            table = self.lag_sensitivity
+            table = table[table["variable"] == variable]
+            if table.empty:
+                raise ValueError(
+                    f"variable: expected one of {list(self.lag_changes)}, received {variable!r}."
+                )
+            table = table.groupby("lag", as_index=False)["sensitivity"].mean()
+            table = table.rename(columns={"sensitivity": "weight"})
         return table.nlargest(n, "weight").reset_index(drop=True)
 
     def summary(self) -> str:
@@ -156,17 +210,17 @@ class Explanation:
 
     def plot_attention(self, ax: Any = None) -> Any:
         """Draw mean attention by horizon and lag as a picture; takes and returns an Axes."""
-        import matplotlib.pyplot as plt
+        return _heat_map(
+            self._patterns, "mean", "mean attention", "Where in time the forecast looked", ax
+        )
 
-        ax = plt.subplots(figsize=(9, 4))[1] if ax is None else ax
-        grid = self._patterns.pivot(index="horizon", columns="lag", values="mean")
-        lags, steps = grid.columns.to_numpy(), grid.index.to_numpy()
-        mesh = ax.pcolormesh(lags, steps, grid.to_numpy(), cmap="viridis", shading="nearest")
-        ax.figure.colorbar(mesh, ax=ax, label="mean attention")
-        ax.set(xlabel="lag: steps back from the step forecast", ylabel="steps ahead")
-        ax.set_title("Where in time the forecast looked")
-        ax.invert_xaxis()
-        return ax
+    def plot_lag_sensitivity(self, variable: Any, ax: Any = None) -> Any:
+        """Draw the sensitivity to single past values of a variable named in ``lags_of``."""
+        table = self.lag_sensitivity
+        return _heat_map(
+            table[table["variable"] == variable], "sensitivity", "change of the forecast",
+            f"On which past values of {variable} the forecast hangs", ax,
+        )  # fmt: skip
 
     def plot_importance(self, ax: Any = None) -> Any:
         """Draw sensitivity beside the selection weights; takes and returns an Axes."""
@@ -248,3 +302,17 @@ class Explanation:
         for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
             result[name] = groups.quantile(level)
         return result.reset_index()
+
+
+def _heat_map(table: pd.DataFrame, values: str, label: str, title: str, ax: Any) -> Any:
+    """Draw values by lag and horizon."""
+    import matplotlib.pyplot as plt
+
+    ax = plt.subplots(figsize=(9, 4))[1] if ax is None else ax
+    grid = table.pivot_table(index="horizon", columns="lag", values=values)
+    lags, steps = grid.columns.to_numpy(), grid.index.to_numpy()
+    mesh = ax.pcolormesh(lags, steps, grid.to_numpy(), cmap="viridis", shading="nearest")
+    ax.figure.colorbar(mesh, ax=ax, label=label)
+    ax.set(xlabel="lag: steps back from the step forecast", ylabel="steps ahead", title=title)
+    ax.invert_xaxis()
+    return ax

@@ -11,7 +11,7 @@ from keras import ops
 
 from tsfusion.components._base import register
 from tsfusion.components._checks import check_positive_int, check_rate
-from tsfusion.components._math import glorot, layer_normalize
+from tsfusion.components._math import layer_normalize
 from tsfusion.components.categorical_embedding import CategoricalEmbedding
 from tsfusion.components.gated_linear_unit import GatedLinearUnit
 from tsfusion.components.gated_residual_network import GatedResidualNetwork
@@ -385,7 +385,7 @@ class TemporalFusionTransformer(keras.Model):
                             f"received inputs {sorted(shapes)}."
                         )
                     continue
-                axes = ("B", width) if steps is None else ("B", steps, width)
+                axes: tuple[Any, ...] = ("B", width) if steps is None else ("B", steps, width)
                 wrong = len(shape) != len(axes) or any(
                     isinstance(axis, int) and size not in (axis, None)
                     for size, axis in zip(shape, axes)
@@ -412,7 +412,9 @@ class TemporalFusionTransformer(keras.Model):
         self._check_inputs(shapes)
         batch, past = shapes["past_real"][:2]
         steps = None if past is None else past + self.horizon
-        found = {"quantiles": (batch, self.horizon, len(self.quantiles))}
+        found: dict[str, tuple[Any, ...]] = {
+            "quantiles": (batch, self.horizon, len(self.quantiles))
+        }
         if return_attention:
             found["attention"] = (batch, self.num_heads, self.horizon, steps)
             for role, axes in zip(ROLES, ((past,), (self.horizon,), ())):

@@ -22,7 +22,7 @@ __all__ = ["TrainingPlan", "seeded", "train"]
 
 _SEED_LOCK = threading.RLock()
 
-# XLA takes about ten seconds to compile (design, section 3), a fifth of a fit of this many steps.
+# XLA takes about ten seconds to compile, and pays for it from a few hundred steps on.
 _XLA_STEPS = 400
 
 
@@ -111,6 +111,8 @@ def train(
         loss=plan.loss or PinballLoss(plan.levels, reduction="mean_with_sample_weight"),
         jit_compile=_jit(plan.jit_compile, steps * plan.max_epochs),
     )
+    # Made inside the compiled step, the optimizer's variables cost TensorFlow a second trace of it.
+    model.optimizer.build(model.trainable_variables)
     history = model.fit(
         batches,
         epochs=plan.max_epochs,
@@ -129,7 +131,7 @@ def _listed(callbacks: Any) -> list[Any]:
 
 
 def _jit(asked: bool | None, steps: int) -> Any:
-    """Compile with XLA where the fit is long enough to pay for it (TensorFlow); Keras decides else."""
+    """Use XLA where the fit is long enough to pay for it; Keras decides on other backends."""
     if asked is not None:
         return asked
     if keras.backend.backend() == "tensorflow":

@@ -1,4 +1,4 @@
-"""Progress of a fit on standard error; quiet when that is no terminal. Relies on Keras callbacks."""
+"""Progress of a fit on standard error, quiet when that is no terminal; a Keras callback."""
 
 from __future__ import annotations
 

@@ -1,0 +1,104 @@
+"""Settings and small data that several tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+import pytest
+
+SMALL = {
+    "hidden_size": 8, "num_heads": 2, "max_epochs": 1, "steps_per_epoch": 2, "batch_size": 16,
+    "jit_compile": False, "verbose": 0, "random_state": 0,
+}  # fmt: skip
+
+
+def small_panel(n_series=3, n_steps=60, seed=0, freq="D"):
+    """A panel with a column of each role; short, and with something to learn in it."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for s in range(n_series):
+        price = rng.choice([1.0, 2.0], n_steps)
+        weather = rng.normal(size=n_steps).cumsum() / 3
+        day = np.arange(n_steps)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "store": f"s{s}",
+                    "date": pd.date_range("2024-01-01", periods=n_steps, freq=freq),
+                    "sales": 10 * (s + 1) + np.sin(day * 2 * np.pi / 7) - price + weather
+                    + rng.normal(scale=0.1, size=n_steps),
+                    "price": price,
+                    "event": rng.choice(["none", "fair"], n_steps),
+                    "weather": weather,
+                    "region": ["north", "south"][s % 2],
+                    "size": float(s),
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+ROLES = {
+    "time": "date", "series": "store", "target": "sales", "known": ["price", "event"],
+    "observed": ["weather"], "static": ["region", "size"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def eager():
+    """Run TensorFlow step by step: tracing a network of this size for a few steps takes longer."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled(eager):
+    """Compile after all, as users do."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(True)
+
+
+@pytest.fixture(scope="session")
+def panel():
+    """Twelve weeks of three stores."""
+    return small_panel()
+
+
+@pytest.fixture(scope="session")
+def fitted(panel, eager):
+    """A forecaster fitted on all but the last seven days of `panel`; not to be changed."""
+    from tsfusion import FusionForecaster
+
+    history = panel[panel["date"] < panel["date"].max() - pd.Timedelta(days=6)]
+    return FusionForecaster(horizon=7, context_length=21, **ROLES, **SMALL).fit(history)
+
+
+@pytest.fixture(scope="session")
+def history(panel):
+    """The rows that `fitted` was fitted on."""
+    return panel[panel["date"] < panel["date"].max() - pd.Timedelta(days=6)]
+
+
+@pytest.fixture(scope="session")
+def future(panel):
+    """The seven days after `history`: time, series and known columns."""
+    late = panel["date"] >= panel["date"].max() - pd.Timedelta(days=6)
+    return panel.loc[late, ["store", "date", "price", "event"]]

@@ -1,0 +1,561 @@
+"""The estimator: the rules R1 to R10 of its contract, each on a model too small to forecast well."""
+
+import copy
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from tests.conftest import ROLES, SMALL, small_panel
+from tsfusion import BeyondHorizonWarning, DataWarning, FusionForecaster
+
+pytestmark = pytest.mark.usefixtures("eager")
+on_every_backend = pytest.mark.backends
+
+
+def make(**changes):
+    return FusionForecaster(**{"horizon": 7, "context_length": 21, **ROLES, **SMALL, **changes})
+
+
+def close(a, b, tolerance=1e-5):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+# What comes back
+
+
+@on_every_backend
+def test_forecast_is_a_tidy_frame(fitted, future):
+    table = fitted.forecast(future)
+    assert list(table.columns) == ["store", "date", "mean", "q0.1", "q0.5", "q0.9"]
+    assert len(table) == 21
+    assert table["store"].tolist() == ["s0"] * 7 + ["s1"] * 7 + ["s2"] * 7
+    assert table["date"].dtype.kind == "M"
+    assert (table["q0.1"] <= table["q0.5"]).all()
+    assert (table["q0.5"] <= table["q0.9"]).all()
+
+
+def test_predict_answers_in_the_order_of_its_rows(fitted, future):
+    shuffled = future.sample(frac=1, random_state=3)
+    straight = pd.Series(fitted.predict(future), future.index)
+    close(fitted.predict(shuffled), straight[shuffled.index])
+
+
+@on_every_backend
+def test_predict_and_forecast_agree(fitted, future):
+    table = fitted.forecast(future)
+    close(fitted.predict(future), table["mean"])
+    close(fitted.predict(future, quantiles=[0.1, 0.5, 0.9]), table[["q0.1", "q0.5", "q0.9"]])
+
+
+def test_quantiles_not_trained_lie_between_their_neighbours(fitted, future):
+    low, middle, high = fitted.predict(future, quantiles=[0.5, 0.55, 0.6]).T
+    assert (low < middle).all()
+    assert (middle < high).all()
+    extreme = fitted.predict(future, quantiles=[0.01, 0.1, 0.9, 0.99])
+    assert (np.diff(extreme, axis=1) > 0).all()
+
+
+@on_every_backend
+def test_a_row_in_the_past_gets_the_one_step_forecast_from_the_row_before(fitted, history):
+    row = history[(history["store"] == "s1") & (history["date"] == "2024-02-10")]
+    before = history[(history["store"] == "s1") & (history["date"] < "2024-02-10")]
+    backcast = fitted.predict(row)
+    table = fitted.forecast(row[["store", "date", "price", "event"]], context=before)
+    close(backcast, table["mean"])
+
+
+def test_answers_do_not_depend_on_the_batch(fitted, history):
+    together = fitted.predict(history)
+    alone = np.concatenate([fitted.predict(history.iloc[[i]]) for i in (0, 20, 60, 130)])
+    close(together[[0, 20, 60, 130]], alone)
+
+
+# No leakage
+
+
+@on_every_backend
+def test_nothing_after_a_cutoff_changes_a_forecast_made_at_it(fitted, history):
+    cutoff = pd.Timestamp("2024-02-01")
+    rows = history[history["date"] <= cutoff + pd.Timedelta(days=1)]
+    later = history["date"] > cutoff
+    changed = history.copy()
+    changed.loc[later, "sales"] = 1e6
+    changed.loc[later, "weather"] = -1e6
+    usual = fitted.predict(rows, context=history)
+    perturbed = fitted.predict(rows, context=changed)
+    np.testing.assert_array_equal(usual, perturbed)
+
+
+def test_predict_never_reads_the_target_or_observed_columns_of_its_rows(fitted, panel, future):
+    rows = panel.loc[future.index]
+    poisoned = rows.assign(sales=np.nan, weather=1e9)
+    np.testing.assert_array_equal(fitted.predict(rows), fitted.predict(poisoned))
+    np.testing.assert_array_equal(fitted.predict(rows), fitted.predict(future))
+
+
+@on_every_backend
+def test_a_known_future_value_changes_its_own_and_later_steps_only(fitted, future):
+    changed = future.copy()
+    at = (changed["store"] == "s1") & (
+        changed["date"] == changed["date"].min() + pd.Timedelta("3D")
+    )
+    changed.loc[at, "price"] = 9.0
+    difference = np.abs(fitted.forecast(future)["mean"] - fitted.forecast(changed)["mean"])
+    moved = difference.to_numpy().reshape(3, 7) > 1e-6
+    assert not moved[[0, 2]].any()
+    assert not moved[1, :3].any()
+    assert moved[1, 3]
+
+
+def test_encoders_learn_from_training_rows_alone(history):
+    changed = history.copy()
+    late = changed["date"] >= changed["date"].max() - pd.Timedelta(days=4)
+    changed.loc[late, "price"] = 1e6
+    changed.loc[late, "event"] = "surprise"
+    usual, other = make().fit(history), make().fit(changed)
+    assert usual._fitted.encoder.location == other._fitted.encoder.location
+    assert "surprise" not in other._fitted.encoder.vocabularies["event"]
+    for a, b in zip(usual.model_.get_weights(), other.model_.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+# Determinism, copies
+
+
+def test_compiled_and_eager_fits_agree(fitted, compiled, history, future):
+    close(make().fit(history).predict(future), fitted.predict(future), 1e-4)
+
+
+@on_every_backend
+def test_the_same_seed_gives_the_same_numbers(history, future):
+    a, b = make().fit(history), make().fit(history)
+    np.testing.assert_array_equal(a.predict(future), b.predict(future))
+    c = make(random_state=1).fit(history)
+    assert np.abs(a.predict(future) - c.predict(future)).max() > 0
+
+
+def test_fit_leaves_the_global_random_states_alone(history):
+    import random
+
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    before = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    make().fit(history)
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+@on_every_backend
+def test_pickle_gives_the_same_forecasts(fitted, future):
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(future), fitted.predict(future))
+    close(copy.deepcopy(fitted).predict(future), fitted.predict(future))
+
+
+def test_clone_has_the_parameters_and_nothing_learned(fitted):
+    twin = clone(fitted)
+    assert twin.get_params() == fitted.get_params()
+    assert not hasattr(twin, "model_")
+
+
+def test_a_failed_fit_leaves_a_fitted_estimator_as_it_was(fitted, history, future):
+    model = copy.deepcopy(fitted)
+    usual = model.predict(future)
+    with pytest.raises(ValueError, match="not there"):
+        model.fit(history.drop(columns="price"))
+    np.testing.assert_array_equal(model.predict(future), usual)
+
+    import keras
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    model.set_params(callbacks=Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(history)
+    np.testing.assert_array_equal(model.predict(future), usual)
+
+
+# R1 time
+
+
+def test_time_may_be_an_index(history, future, fitted):
+    indexed = make(time=None).fit(history.set_index("date"))
+    np.testing.assert_array_equal(indexed.predict(future.set_index("date")), fitted.predict(future))
+    two = make(time=None, series=None).fit(history.set_index(["store", "date"]))
+    np.testing.assert_array_equal(
+        two.predict(future.set_index(["store", "date"])), fitted.predict(future)
+    )
+    assert two.make_future_dataframe(2).index.names == ["store", "date"]
+
+
+def test_the_only_datetime_column_is_the_time(history, future, fitted):
+    model = make(time=None).fit(history)
+    np.testing.assert_array_equal(model.predict(future), fitted.predict(future))
+
+
+def test_without_a_time_rows_follow_directly_after_the_fitted_ones():
+    y = np.sin(np.arange(80) / 3)
+    X = np.zeros((80, 1))
+    model = FusionForecaster(horizon=5, context_length=10, **SMALL).fit(X, y)
+    assert model.predict(X[:5]).shape == (5,)
+    close(model.predict(X[:3]), model.forecast(pd.DataFrame(X[:3]))["mean"])
+    more = model.predict(X[:1], context=None)
+    model.update(X[:1], y[:1])
+    assert model.predict(X[:1]) != more
+
+
+@pytest.mark.parametrize("kind", ["integer", "float", "period", "zone", "month"])
+def test_times_of_every_kind(kind):
+    n = 48
+    times = {
+        "integer": np.arange(n) * 5 + 100,
+        "float": np.arange(n) * 0.5,
+        "period": pd.period_range("2020-01", periods=n, freq="M"),
+        "zone": pd.date_range("2024-03-30", periods=n, freq="h", tz="Europe/Berlin"),
+        "month": pd.date_range("2020-01-31", periods=n, freq="ME"),
+    }[kind]
+    frame = pd.DataFrame({"t": times, "y": np.sin(np.arange(n))})
+    model = FusionForecaster(horizon=4, context_length=8, time="t", target="y", **SMALL).fit(
+        frame[:40]
+    )
+    table = model.forecast()
+    assert table["t"].dtype == frame["t"].dtype
+    assert table["t"].tolist() == frame["t"][40:44].tolist()
+
+
+# R3, R4
+
+
+def test_columns_without_a_role_are_known_unless_known_is_given(history):
+    model = make(known=None, max_epochs=1).fit(history)
+    assert set(model._fitted.encoder.roles.known) == {"price", "event"}
+    with pytest.warns(DataWarning, match="event"):
+        model = make(known="price").fit(history)
+    assert model._fitted.encoder.roles.known == ("price",)
+
+
+def test_a_category_never_seen_is_answered(fitted, future):
+    values = fitted.predict(future.assign(event="carnival"))
+    assert np.isfinite(values).all()
+
+
+def test_static_values_are_remembered(fitted, future, panel):
+    rows = panel.loc[future.index]
+    np.testing.assert_array_equal(fitted.predict(rows), fitted.predict(future))
+
+
+# R5, R6 memory
+
+
+def test_update_and_context_give_equal_answers(fitted, panel, history, future):
+    new = panel.loc[future.index]
+    late = future[["store", "date"]].assign(date=future["date"] + pd.Timedelta(days=7))
+    late = late.assign(price=1.0, event="none")
+    updated = copy.deepcopy(fitted).update(new)
+    context = pd.concat([history, new])
+    close(updated.predict(late), fitted.predict(late, context=context), 1e-6)
+
+
+def test_update_replaces_rows_already_known(fitted, history, future):
+    twice = copy.deepcopy(fitted).update(history)
+    close(twice.predict(future), fitted.predict(future), 1e-6)
+    changed = history.assign(sales=history["sales"] + 5)
+    assert (
+        np.abs(copy.deepcopy(fitted).update(changed).predict(future) - fitted.predict(future)).min()
+        > 1
+    )
+
+
+def test_an_unseen_series_is_answered_with_its_history(fitted, history, future):
+    mine = history[history["store"] == "s0"].assign(store="new")
+    rows = future[future["store"] == "s0"].assign(store="new")
+    with pytest.raises(ValueError, match="series 'new' was not seen in fit"):
+        fitted.predict(rows)
+    answer = fitted.predict(rows, context=mine)
+    close(answer, fitted.predict(future[future["store"] == "s0"]), 1e-3)
+    table = fitted.forecast(rows, context=mine)
+    assert table["store"].unique().tolist() == ["new"]
+    updated = copy.deepcopy(fitted).update(mine)
+    close(updated.predict(rows), answer)
+    assert "new" in updated.series_
+
+
+def test_series_of_another_type_are_explained():
+    frame = small_panel().assign(store=lambda f: f["store"].str[1:].astype(int))
+    model = make().fit(frame)
+    rows = model.make_future_dataframe(1).assign(price=1.0, event="none")
+    with pytest.raises(ValueError, match=r"'1' is not 1"):
+        model.predict(rows.assign(store="1"))
+
+
+# R7 past the horizon
+
+
+@on_every_backend
+def test_past_the_horizon(fitted, history):
+    rows = fitted.make_future_dataframe(16).assign(price=1.0, event="none")
+    with pytest.warns(BeyondHorizonWarning, match="27 rows lie past the horizon of 7"):
+        values = fitted.predict(rows, quantiles=[0.1, 0.5, 0.9])
+    assert np.isfinite(values).all()
+    width = (values[:, 2] - values[:, 0]).reshape(3, 16)
+    assert (width[:, 7] > width[:, 0]).all()
+    close(values[:7], fitted.predict(rows, quantiles=[0.1, 0.5, 0.9])[:7])
+    nan = copy.copy(fitted).set_params(beyond="nan")
+    with pytest.warns(BeyondHorizonWarning):
+        assert np.isnan(nan.predict(rows)).sum() == 27
+    strict = copy.copy(fitted).set_params(beyond="raise")
+    with pytest.raises(ValueError, match="past the horizon"):
+        strict.predict(rows)
+    assert len(strict.predict(rows[rows.groupby("store").cumcount() < 7])) == 21
+
+
+# R8 gaps
+
+
+def test_gaps_missing_targets_and_short_series(panel):
+    gappy = panel.drop(index=[5, 6, 40, 80, 81, 82]).copy()
+    gappy.loc[gappy.index[30:34], "sales"] = np.nan
+    gappy.loc[gappy.index[50:60], "weather"] = np.nan
+    short = gappy[gappy["store"] == "s0"].tail(2).assign(store="tiny")
+    gappy = pd.concat([gappy, short])
+    model = make().fit(gappy)
+    assert np.isfinite(model.history_["loss"]).all()
+    future = model.make_future_dataframe().assign(price=1.0, event="none")
+    assert np.isfinite(model.forecast(future)[["mean", "q0.1", "q0.9"]]).all(axis=None)
+    assert np.isfinite(model.predict(gappy)).all()
+
+
+def test_forecast_starts_after_the_last_known_target(panel, future):
+    frame = panel.copy()
+    frame.loc[future.index, ["sales", "weather"]] = np.nan
+    model = make().fit(frame)
+    table = model.forecast()
+    assert table["date"].min() == future["date"].min()
+    close(table["mean"], model.predict(future))
+
+
+# R9, R10, other inputs
+
+
+def test_every_row_one_step():
+    days = pd.bdate_range("2024-01-01", periods=90)
+    days = days.delete([10, 11, 40])
+    frame = pd.DataFrame({"day": days, "y": np.arange(87) % 5.0})
+    model = FusionForecaster(
+        horizon=5, context_length=10, time="day", target="y", freq="rows", **SMALL
+    ).fit(frame)
+    table = model.forecast()
+    assert (table["day"] > days[-1]).all()
+    close(model.predict(table[["day"]]), table["mean"])
+    late = pd.DataFrame({"day": [days[-1] + pd.Timedelta("3D"), days[-1] + pd.Timedelta("9D")]})
+    assert np.isfinite(model.predict(late)).all()
+    assert np.isfinite(model.predict(frame)).all()
+
+
+def test_an_array_where_names_are_needed_says_how_to_get_a_frame(history):
+    with pytest.raises(ValueError, match=r"set_output\(transform='pandas'\)"):
+        make().fit(history.to_numpy())
+
+
+def test_polars_and_pyarrow_frames(history, future, fitted):
+    model = make().fit(pl.from_pandas(history))
+    usual = fitted.predict(future)
+    close(model.predict(pl.from_pandas(future)), usual)
+    close(model.predict(pl.from_pandas(future).to_arrow()), usual)
+
+
+def test_several_series_columns():
+    frame = small_panel()
+    frame["item"] = "a"
+    frame = pd.concat([frame, frame.assign(item="b")])
+    model = make(series=["store", "item"]).fit(frame)
+    future = model.make_future_dataframe(2).assign(price=1.0, event="none")
+    table = model.forecast(future)
+    assert list(table.columns[:3]) == ["store", "item", "date"]
+    assert len(table) == 12
+
+
+def test_row_weights_change_the_fit(history):
+    heavy = history.assign(w=np.where(history["store"] == "s0", 1.0, 0.0))
+    a = make(weight="w").fit(heavy)
+    b = make().fit(history)
+    assert any(
+        not np.array_equal(x, y) for x, y in zip(a.model_.get_weights(), b.model_.get_weights())
+    )
+
+
+def test_a_loss_optimizer_and_callbacks_of_keras_pass_through(history):
+    import keras
+
+    seen = []
+
+    class Count(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(epoch)
+
+    optimizer = keras.optimizers.SGD(1e-3)
+    model = make(optimizer=optimizer, callbacks=[Count()], loss="mse", max_epochs=2).fit(history)
+    assert seen == [0, 1]
+    assert not optimizer.built
+    assert np.isfinite(model.history_["loss"]).all()
+    assert make(optimizer="adamw").fit(history).history_["loss"]
+
+
+def test_a_constant_target_and_extreme_scales_stay_finite():
+    for scale in (0.0, 1e-9, 1e12):
+        frame = small_panel()
+        frame["sales"] = frame["sales"] * scale
+        model = make().fit(frame)
+        values = model.predict(frame)
+        assert np.isfinite(values).all()
+        assert np.isfinite(model.history_["loss"]).all()
+        if scale:
+            assert np.abs(values - frame["sales"]).mean() <= 30 * scale
+
+
+def test_a_large_offset_costs_no_precision():
+    frame = small_panel()
+    usual = make(known="price").set_params(known=["price", "event"]).fit(frame)
+    far = make().fit(frame.assign(sales=frame["sales"] + 1e9))
+    rows = usual.make_future_dataframe().assign(price=1.0, event="none")
+    close(far.predict(rows) - 1e9, usual.predict(rows), 1e-3)
+
+
+# Bad input: one clear error before any work
+
+
+BAD = {
+    "an empty frame": (lambda f: f[:0], {}, "empty"),
+    "a horizon below one": (lambda f: f, {"horizon": 0}, "horizon"),
+    "an unknown architecture": (lambda f: f, {"architecture": "lstm"}, "architecture"),
+    "heads that do not divide": (lambda f: f, {"num_heads": 3}, "divisor of hidden_size=8"),
+    "a quantile outside": (lambda f: f, {"quantiles": (0.5, 1.0)}, "between 0 and 1"),
+    "no time, rows shuffled": (
+        lambda f: f[f["store"] == "s0"].drop(columns="date").sample(frac=1, random_state=0),
+        {"time": None, "series": None, "static": None},
+        "rows look shuffled",
+    ),
+    "a panel without series": (lambda f: f, {"series": None, "static": None}, r"pass series="),
+    "duplicates": (
+        lambda f: pd.concat([f, f.iloc[[70]]]),
+        {},
+        r"Series 's1' has more than one row at time 2024-01-",
+    ),
+    "a column not there": (lambda f: f, {"known": ["prize"]}, "Did you mean 'price'"),
+    "a prefix": (
+        lambda f: f.rename(columns={"date": "remainder__date"}),
+        {},
+        "Did you mean 'remainder__date'",
+    ),
+    "NaN in a known column": (
+        lambda f: f.assign(price=f["price"].where(f.index != 17)),
+        {},
+        "Known column 'price'.*row 17",
+    ),
+    "infinity in a static column": (
+        lambda f: f.assign(size=np.inf),
+        {},
+        "infinity.*static column 'size'",
+    ),
+    "infinity in the target": (
+        lambda f: f.assign(sales=f["sales"].where(f.index != 3, np.inf)),
+        {},
+        "infinity.*'sales', row 3",
+    ),
+    "text as target": (lambda f: f.assign(sales="many"), {}, "expected numbers, received"),
+    "text as time": (lambda f: f.assign(date=f["date"].astype(str)), {}, "pd.to_datetime"),
+    "irregular times": (
+        lambda f: f.assign(date=f["date"] + pd.to_timedelta(f.index**2 % 7, unit="min")),
+        {},
+        "irregular",
+    ),
+    "a date as a feature": (
+        lambda f: f.assign(price=f["date"]),
+        {},
+        "Known column 'price': expected numbers or categories",
+    ),
+    "a static that varies": (
+        lambda f: f.assign(size=np.arange(len(f)) * 1.0),
+        {},
+        "Static column 'size' varies within series 's0'",
+    ),
+    "a column with two roles": (lambda f: f, {"static": ["price"]}, "one\\s+role"),
+    "no target": (lambda f: f, {"target": None}, "No target"),
+    "one row": (lambda f: f[:1], {}, "freq|minimum of 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_to_fit(case, history):
+    change, parameters, message = BAD[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        make(**parameters).fit(change(history))
+
+
+def test_y_in_another_order_than_X(history):
+    y = history["sales"].sample(frac=1, random_state=0)
+    with pytest.raises(ValueError, match="y is in another order than X"):
+        make(target=None).fit(history.drop(columns="sales"), y)
+
+
+def test_before_fit(future):
+    for call in ("predict", "forecast", "update", "explain", "make_future_dataframe"):
+        with pytest.raises(NotFittedError):
+            getattr(make(), call)(*([future] if call in ("predict", "update") else []))
+
+
+def test_bad_futures(fitted, future):
+    with pytest.raises(ValueError, match="expected the known column 'price', which is not there"):
+        fitted.forecast(future.drop(columns="price"))
+    with pytest.raises(ValueError, match=r"Missing future values of the known columns \['price'"):
+        fitted.forecast()
+    with pytest.raises(ValueError, match="starts at .*, expected 2024-02-23"):
+        fitted.forecast(future.assign(date=future["date"] + pd.Timedelta(days=1)))
+    with pytest.raises(ValueError, match="Skipped steps in series 's0'.*2024-02-23"):
+        fitted.predict(future[future["date"] > future["date"].min()])
+    with pytest.raises(ValueError, match="horizon: expected an integer >= 1"):
+        fitted.forecast(future, horizon=0)
+    with pytest.raises(TypeError, match="expected times without a zone"):
+        fitted.predict(future.assign(date=future["date"].dt.tz_localize("UTC")))
+    with pytest.raises(TypeError, match="expected datetimes as in fit"):
+        fitted.predict(future.assign(date=np.arange(len(future))))
+
+
+def test_nothing_is_printed_and_no_warning_is_given(compiled, capfd, history, future):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(verbose=0).fit(history).forecast(future)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "epoch" not in err
+
+
+def test_progress_lines_go_to_standard_error(capfd, history):
+    make(verbose=2).fit(history)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "epoch 1/1" in err
+
+
+def test_import_is_light():
+    code = (
+        "import sys, tsfusion; "
+        "heavy = {'keras', 'tensorflow', 'pandas', 'sklearn', 'jax', 'torch'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert result.stderr == ""
