@@ -47,7 +47,7 @@ def main() -> None:
         static=["region", "size"],
         hidden_size=16,
         learning_rate=5e-3,
-        max_epochs=8,
+        max_epochs=6,
         random_state=0,
         verbose=2,
     )

@@ -1,4 +1,4 @@
-"""The estimator: the rules R1 to R10 of its contract, each on a model too small to forecast well."""
+"""The estimator keeps the rules R1 to R10 of its contract, on a model too small to be good."""
 
 import copy
 import pickle
