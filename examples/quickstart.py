@@ -56,7 +56,7 @@ def main() -> None:
 
     table = model.forecast(test[["series", "date", "price", "promo"]])
     print("Forecast (a tidy frame):")
-    print(table.head(HORIZON).round(1).to_string(index=False))
+    print(table.head(HORIZON).to_string(index=False, float_format="{:.1f}".format))
     score(table, history, test, truth)
     explanation = model.explain(lags_of=["weather", "humidity"])
     compare_with_truth(explanation, truth)

@@ -309,7 +309,6 @@ def test_past_the_horizon(fitted, history):
     assert np.isfinite(values).all()
     width = (values[:, 2] - values[:, 0]).reshape(3, 16)
     assert (width[:, 7] > width[:, 0]).all()
-    close(values[:7], fitted.predict(rows, quantiles=[0.1, 0.5, 0.9])[:7])
     nan = copy.copy(fitted).set_params(beyond="nan")
     with pytest.warns(BeyondHorizonWarning):
         assert np.isnan(nan.predict(rows)).sum() == 27
@@ -506,6 +505,27 @@ def test_y_in_another_order_than_X(history):
     y = history["sales"].sample(frac=1, random_state=0)
     with pytest.raises(ValueError, match="y is in another order than X"):
         make(target=None).fit(history.drop(columns="sales"), y)
+
+
+def test_a_y_with_an_index_goes_with_rows_that_have_none(history):
+    rows, y = history.drop(columns="sales"), history["sales"]
+    usual = make(target=None).fit(rows, y)
+    shifted = y.set_axis(np.arange(len(y))[::-1])
+    model = make(target=None).fit(pl.from_pandas(rows), shifted)
+    for a, b in zip(usual.model_.get_weights(), model.model_.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    model.update(pl.from_pandas(rows), shifted)
+
+
+def test_windows_that_roll_different_lengths_do_not_disturb_each_other(fitted):
+    rows = fitted.make_future_dataframe(16).assign(price=1.0, event="none")
+    place = rows.groupby("store").cumcount()
+    uneven = rows[(rows["store"] == "s1") | (place < 3)]
+    with pytest.warns(BeyondHorizonWarning):
+        together = pd.Series(fitted.predict(rows), rows.index)
+    with pytest.warns(BeyondHorizonWarning):
+        alone = fitted.predict(uneven)
+    close(alone, together[uneven.index])
 
 
 def test_before_fit(future):

@@ -289,7 +289,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
         levels = tuple(sorted({*_BASE_LEVELS, *asked}))
-        learned = self._learn(frame, y, roles, levels)
+        learned = self._learn(frame, _aligned(y, X), roles, levels)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         architecture = self._architecture(learned.panel, learned.fitted)
         from tsfusion.models.factory import make_model
@@ -397,11 +397,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         levels = check_levels(self.quantiles if quantiles is None else quantiles)
         steps = self._steps(horizon)
-        memory = self._with_context(context)
+        memory, wanted = self._with_context_series(context)
         fitted = self._fitted
         roles = fitted.encoder.roles
         if future is None:
-            wanted = self._context_series(memory, context)
             rows = self._next_rows(memory, wanted, steps)
         else:
             frame = self._read_frame(future, "future")
@@ -441,8 +440,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             remembered.
         """
         check_is_fitted(self)
-        memory = self._with_context(context)
-        rows = self._blank_rows(memory, self._context_series(memory, context), self._steps(horizon))
+        memory, wanted = self._with_context_series(context)
+        rows = self._blank_rows(memory, wanted, self._steps(horizon))
         table = pd.DataFrame(self._keys(rows))
         roles = self._fitted.encoder.roles
         if roles.time is None:
@@ -473,7 +472,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         frame = self._read_frame(X)
         _check_not_empty(frame)
         rows = self._fitted.encoder.read(
-            frame, y, kind="X", memory=self._memory, with_target=True, first=len(self._memory)
+            frame,
+            _aligned(y, X),
+            kind="X",
+            memory=self._memory,
+            with_target=True,
+            first=len(self._memory),
         )
         self._memory = self._memory.upsert(rows.sorted())
         return self
@@ -655,24 +659,20 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
     def _with_context(self, context: Any) -> Rows:
         """Return the memory in which ``context`` stands in place of its series."""
+        return self._with_context_series(context)[0]
+
+    def _with_context_series(self, context: Any) -> tuple[Rows, np.ndarray]:
+        """Return also the codes of the series to forecast: those of the context, or all."""
         memory = self._memory
         if context is None:
-            return memory
+            return memory, np.unique(memory.series)
         frame = self._read_frame(context, "context")
         _check_not_empty(frame)
         rows = self._fitted.encoder.read(
             frame, kind="context", memory=memory, with_target=True
         ).sorted()
         replaced = np.unique(rows.series)
-        return memory.take(~np.isin(memory.series, replaced)).upsert(rows)
-
-    def _context_series(self, memory: Rows, context: Any) -> np.ndarray:
-        """Return the codes of the series to forecast: those of the context, or all with history."""
-        if context is None:
-            return np.unique(memory.series)
-        frame = self._read_frame(context, "context")
-        rows = self._fitted.encoder.read(frame, kind="context", memory=memory, with_target=True)
-        return np.unique(rows.series)
+        return memory.take(~np.isin(memory.series, replaced)).upsert(rows), replaced
 
     def _answer(self, memory: Rows, rows: Rows, kind: str) -> np.ndarray:
         """Return (R, Q) quantiles of rows, after the checks that concern the horizon."""
@@ -816,6 +816,13 @@ class _Learned:
     panel: Panel
     training: Any
     validation: Any
+
+
+def _aligned(y: Any, X: Any) -> Any:
+    """Drop the index of y where X has none: the order of the rows is all there is to go by."""
+    if isinstance(X, pd.DataFrame) or not isinstance(y, (pd.Series, pd.DataFrame)):
+        return y
+    return y.reset_index(drop=True)
 
 
 def _check_not_empty(frame: pd.DataFrame) -> None:

@@ -207,6 +207,10 @@ def _forecast_chunk(
     fed = np.zeros((len(windows), 0), np.float32)
     spread = np.zeros((len(windows), len(fitted.levels)))
     for pass_ in range(passes):
+        if pass_:
+            windows, window, fed, spread = _still_rolling(
+                windows, window, step, fed, spread, pass_ * horizon
+            )
         moved = replace(windows, origin=windows.origin + pass_ * horizon)
         batch = gather(plan.panel, moved, context_length=context, horizon=horizon)
         here = step // horizon == pass_
@@ -226,6 +230,17 @@ def _forecast_chunk(
         spread = np.abs(quantiles[:, -1] - median[:, -1])
         fed = np.concatenate([fed, median[:, :, 0].astype(np.float32)], axis=1)
     return result
+
+
+def _still_rolling(
+    windows: WindowIndex, window: np.ndarray, step: np.ndarray, fed: np.ndarray,
+    spread: np.ndarray, reached: int,
+) -> tuple[WindowIndex, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Keep the windows that some row needs past step ``reached``, and renumber the rows'."""
+    kept = np.unique(window[step >= reached])
+    place = np.zeros(len(windows), np.int64)
+    place[kept] = np.arange(len(kept))
+    return windows.take(kept), place[window], fed[kept], spread[kept]
 
 
 def run_model(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:

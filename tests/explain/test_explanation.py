@@ -1,0 +1,173 @@
+"""Explanations: labels, sums, agreement with the forecast, and what they find where it is known."""
+
+import copy
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import ops
+
+from tests.conftest import ROLES, SMALL
+from tsfusion import DataWarning, FusionForecaster
+from tsfusion.explain.build import _anchor
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+@pytest.fixture(scope="module")
+def explanation(fitted):
+    return fitted.explain(max_windows=6, lags_of=["weather", "event"])
+
+
+@pytest.mark.backends
+def test_attention_sums_to_one_in_the_users_terms(fitted, future):
+    found = fitted.explain(future)
+    table = found.attention
+    assert list(table.columns) == [
+        "store", "cutoff", "horizon", "target_time", "head", "lag", "source_time", "weight",
+    ]  # fmt: skip
+    sums = table.groupby(["store", "cutoff", "horizon", "head"])["weight"].sum()
+    assert len(sums) == 3 * 7 * 2
+    np.testing.assert_allclose(sums, 1, atol=1e-5)
+    days = (table["target_time"] - table["source_time"]) / pd.Timedelta(days=1)
+    np.testing.assert_array_equal(days, table["lag"])
+    assert (table["lag"] >= 0).all()
+    assert (table["cutoff"] == future["date"].min() - pd.Timedelta(days=1)).all()
+
+
+@pytest.mark.backends
+def test_the_forecast_explained_is_that_of_predict(fitted, future, history):
+    for rows in (future, history.iloc[[3, 30, 130]]):
+        found = fitted.explain(rows)
+        expected = fitted.predict(rows, quantiles=[0.5])[:, 0]
+        np.testing.assert_allclose(found.forecast["median"], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(found.forecast["target_time"], rows["date"])
+
+
+def test_selection_weights_sum_to_one(explanation):
+    table = explanation.selection
+    sums = table.groupby(["store", "cutoff", "block"])["weight"].sum()
+    np.testing.assert_allclose(sums, 1, atol=1e-5)
+    past = set(table.loc[table["block"] == "past", "variable"])
+    assert {"sales", "weather", "price", "event", "day_of_week"} <= past
+    assert set(table.loc[table["block"] == "static", "variable"]) == {"region", "size"}
+    assert "weather" not in set(table.loc[table["block"] == "future", "variable"])
+
+
+def test_importance_lists_every_variable_once_and_its_shares_sum_to_one(explanation):
+    table = explanation.importance()
+    assert table["variable"].is_unique
+    assert table["sensitivity"].sum() == pytest.approx(1)
+    assert table["sensitivity"].is_monotonic_decreasing
+    assert dict(zip(table["variable"], table["role"]))["price"] == "known"
+
+
+def test_temporal_patterns_are_the_means_of_the_attention(explanation):
+    table = explanation.attention
+    by_hand = table.groupby(["store", "cutoff", "horizon", "lag"])["weight"].sum() / 2
+    by_hand = by_hand.groupby(["horizon", "lag"]).sum() / 6
+    pattern = explanation.temporal_patterns().set_index(["horizon", "lag"])["mean"]
+    np.testing.assert_allclose(pattern[by_hand.index], by_hand, atol=1e-6)
+
+
+def test_tables_are_copies(explanation):
+    explanation.attention["weight"] = 0.0
+    assert explanation.attention["weight"].sum() > 0
+    with pytest.raises(AttributeError):
+        explanation.window = None
+
+
+def test_windows_are_thinned_with_a_warning(fitted, history):
+    with pytest.warns(DataWarning, match="159 windows asked for, 5 of them explained"):
+        found = fitted.explain(history, max_windows=5)
+    assert len(found.cutoffs) == 5
+
+
+def test_one_window_has_no_sensitivity(fitted, future):
+    found = fitted.explain(future[future["store"] == "s0"])
+    assert found.importance()["sensitivity"].isna().all()
+    assert "sensitive" not in found.summary()
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Lagged(keras.Model):
+    """A network that is known: the scaled weather at lag 3 from the anchor, and the price."""
+
+    def call(self, inputs, training=None, return_attention=False):
+        past = ops.nan_to_num(ops.convert_to_tensor(inputs["past_real"]))
+        future = ops.convert_to_tensor(inputs["future_real"])
+        size = ops.shape(past)[0]
+        weather = ops.concatenate([past[:, -3:, 1], ops.zeros((size, 4))], axis=1)
+        middle = (weather + 0.1 * future[:, :, 0])[:, :, None]
+        quantiles = middle + ops.reshape(ops.arange(-4.0, 5.0) / 10, (1, 1, 9))
+        if not return_attention:
+            return quantiles
+        scores = ops.ones((size, 2, 7, 28)) / 28
+        return {"quantiles": quantiles, "attention": scores}
+
+
+def test_a_known_lag_and_known_variables_are_found(fitted):
+    model = copy.copy(fitted)
+    model.model_ = copy.copy(fitted.model_)
+    network = Lagged()
+    network.built = True
+    from tsfusion.models.instance_scaled import InstanceScaled
+
+    model.model_ = InstanceScaled(network, num_observed=1)
+    model.model_.built = True
+    found = model.explain(max_windows=12, lags_of="weather")
+    table = found.lag_sensitivity
+    moved = table[table["sensitivity"] > 1e-6]
+    assert set(moved["lag"]) == {3}
+    assert set(moved["horizon"]) == {1, 2, 3}
+    assert found.top_lags(1, "weather")["lag"].tolist() == [3]
+    shares = found.importance().set_index("variable")["sensitivity"]
+    assert shares["weather"] > shares["price"] > 0
+    assert shares[["event", "region", "size", "day_of_week"]].abs().max() < 1e-6
+    assert shares["sales"] > 0, "the forecast starts from the last known target"
+
+
+def test_the_anchor_is_the_last_known_value():
+    past = np.array([[1.0, 2.0, np.nan], [np.nan] * 3, [1.0, 5.0, 3.0]])[..., None]
+    assert _anchor({"past_real": past})[:, 0].tolist() == [2.0, 0.0, 3.0]
+
+
+def test_pictures_take_and_return_axes(explanation):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(3)
+    assert explanation.plot_attention(axes[0]) is axes[0]
+    assert explanation.plot_importance(axes[1]) is axes[1]
+    assert explanation.plot_lag_sensitivity("weather", axes[2]) is axes[2]
+    plt.close(figure)
+
+
+def test_without_a_series_column(history):
+    one = history[history["store"] == "s0"].drop(columns=["store", "region", "size"])
+    model = FusionForecaster(
+        horizon=4, context_length=10, **{**ROLES, "series": None, "static": None}, **SMALL
+    ).fit(one)
+    found = model.explain(max_windows=3)
+    assert list(found.attention.columns)[0] == "cutoff"
+    assert len(found.forecast) == 12
+    assert "windows" in found.summary()
+
+
+def test_bad_requests(fitted, future, explanation):
+    with pytest.raises(ValueError, match="max_windows: expected an integer >= 1"):
+        fitted.explain(future, max_windows=0)
+    with pytest.raises(ValueError, match="lags_of: expected variables with a past"):
+        fitted.explain(lags_of="region")
+    with pytest.raises(ValueError, match="No lag sensitivities"):
+        _ = fitted.explain(max_windows=2).lag_sensitivity
+    with pytest.raises(ValueError, match="variable: expected one of"):
+        explanation.top_lags(2, "price")
+    far = fitted.make_future_dataframe(9).assign(price=1.0, event="none")
+    with pytest.raises(ValueError, match="past the horizon of 7"):
+        fitted.explain(far)
+    with pytest.raises(ValueError, match="not seen in fit"):
+        fitted.explain(future.assign(store="other"))
