@@ -16,7 +16,7 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) -m backends tests
+	KERAS_BACKEND=jax $(PYTEST) -m "backends and not heavy" tests
 	KERAS_BACKEND=torch $(PYTEST) -m backends tests
 
 test-fast: $(VENV)/.test

@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="path of bike_sharing.csv")
     parser.add_argument("--weather", choices=["observed", "known"], default="observed")
-    parser.add_argument("--epochs", type=int, default=30, help="the most epochs (default: 30)")
+    parser.add_argument("--epochs", type=int, default=10, help="the most epochs (default: 10)")
     arguments = parser.parse_args()
     columns = ["date_time", "users", *DAYS, *WEATHER]
     frame = pd.read_csv(arguments.data, parse_dates=["date_time"])[columns]

@@ -18,10 +18,10 @@ LOADS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="path of ETTh1.csv")
-    parser.add_argument("--epochs", type=int, default=30, help="the most epochs (default: 30)")
+    parser.add_argument("--epochs", type=int, default=10, help="the most epochs (default: 10)")
     arguments = parser.parse_args()
     frame = pd.read_csv(arguments.data, parse_dates=["date"])
-    # One noisy series: more dropout than the default of 0.2 keeps the intervals honest.
+    # One noisy series: more dropout than the default of 0.1 keeps the intervals honest.
     model = _hourly.fit(
         frame,
         time="date",

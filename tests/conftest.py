@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+# TensorFlow and PyTorch are quickest step by step, JAX compiled.
+JIT = None if os.environ.get("KERAS_BACKEND") == "jax" else False
+
 SMALL = {
     "hidden_size": 8, "num_heads": 2, "max_epochs": 1, "steps_per_epoch": 2, "batch_size": 16,
-    "jit_compile": False, "verbose": 0, "random_state": 0,
+    "jit_compile": JIT, "verbose": 0, "random_state": 0,
 }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def test_quantiles_not_trained_lie_between_their_neighbours(fitted, future):
 
 
 @on_every_backend
+@pytest.mark.heavy
 def test_a_row_in_the_past_gets_the_one_step_forecast_from_the_row_before(fitted, history):
     row = history[(history["store"] == "s1") & (history["date"] == "2024-02-10")]
     before = history[(history["store"] == "s1") & (history["date"] < "2024-02-10")]
@@ -82,6 +83,7 @@ def test_answers_do_not_depend_on_the_batch(fitted, history):
 
 
 @on_every_backend
+@pytest.mark.heavy
 def test_nothing_after_a_cutoff_changes_a_forecast_made_at_it(fitted, history):
     cutoff = pd.Timestamp("2024-02-01")
     rows = history[history["date"] <= cutoff + pd.Timedelta(days=1)]
@@ -135,6 +137,7 @@ def test_compiled_and_eager_fits_agree(fitted, compiled, history, future):
 
 
 @on_every_backend
+@pytest.mark.heavy
 def test_the_same_seed_gives_the_same_numbers(history, future):
     a, b = make().fit(history), make().fit(history)
     np.testing.assert_array_equal(a.predict(future), b.predict(future))
@@ -154,6 +157,7 @@ def test_fit_leaves_the_global_random_states_alone(history):
 
 
 @on_every_backend
+@pytest.mark.heavy
 def test_pickle_gives_the_same_forecasts(fitted, future):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(future), fitted.predict(future))
@@ -302,6 +306,7 @@ def test_series_of_another_type_are_explained():
 
 
 @on_every_backend
+@pytest.mark.heavy
 def test_past_the_horizon(fitted, history):
     rows = fitted.make_future_dataframe(16).assign(price=1.0, event="none")
     with pytest.warns(BeyondHorizonWarning, match="27 rows lie past the horizon of 7"):

@@ -85,9 +85,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Width of the network.
     num_heads : int, default=4
         Attention heads; divides ``hidden_size``.
-    dropout : float, default=0.2
+    dropout : float, default=0.1
         Dropout rate in [0, 1).
-    max_epochs : int, default=30
+    max_epochs : int, default=15
         The most epochs.
     steps_per_epoch : int, default=None
         Batches per epoch; None takes all windows, at most 100 batches.
@@ -196,8 +196,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         architecture: str = "tft",
         hidden_size: int = 32,
         num_heads: int = 4,
-        dropout: float = 0.2,
-        max_epochs: int = 30,
+        dropout: float = 0.1,
+        max_epochs: int = 15,
         steps_per_epoch: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 1e-3,

@@ -307,7 +307,8 @@ def test_equals_the_paper(config: dict[str, Any], gaps: bool) -> None:
     expected = by_paper(model, inputs)
     assert sorted(found) == sorted(expected)
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5, rtol=1e-5, err_msg=name)
+        # The norms divide by spreads down to 0.03: float32 noise of 1e-6 comes out as 1e-4.
+        np.testing.assert_allclose(found[name], value, atol=1e-4, rtol=1e-4, err_msg=name)
     np.testing.assert_array_equal(run(model, inputs), found["quantiles"])
 
 
@@ -331,6 +332,7 @@ def test_a_known_future_value_changes_its_step_and_those_after_it() -> None:
         assert (changed[step:] > 1e-4).all()
 
 
+@pytest.mark.heavy
 def test_each_past_value_static_and_code_has_an_influence() -> None:
     inputs = windows(FULL)
     places = [(name, v) for name, value in inputs.items() for v in range(value.shape[-1])]
@@ -378,6 +380,7 @@ def test_nothing_known_of_the_past_is_a_forecast_too() -> None:
     np.testing.assert_array_equal(run(model, inputs), cold)
 
 
+@pytest.mark.heavy
 def test_any_length_of_past_and_a_batch_of_one() -> None:
     model = make(FULL)
     inputs = windows(FULL)
@@ -450,6 +453,7 @@ def test_fit_learns_from_the_known_future(jit: bool) -> None:
     assert history[-1] < 0.5 * history[0]
 
 
+@pytest.mark.heavy
 def test_dropout_acts_in_training_alone() -> None:
     model = make({**FULL, "dropout": 0.3})
     inputs = windows(FULL, batch=8)
@@ -458,6 +462,7 @@ def test_dropout_acts_in_training_alone() -> None:
     np.testing.assert_array_equal(run(model, inputs), run(model, inputs))
 
 
+@pytest.mark.heavy
 def test_bfloat16_keeps_close_and_returns_float32() -> None:
     model = make(FULL)
     half = TemporalFusionTransformer(**FULL, dtype="mixed_bfloat16")
@@ -487,6 +492,8 @@ np.save(sys.argv[3], ops.convert_to_numpy(model(inputs)))
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_saved_here_and_loaded_elsewhere(backend: str, tmp_path: Path) -> None:
     pytest.importorskip(backend)
+    if keras.backend.backend() != "tensorflow" and backend != "tensorflow":
+        pytest.skip("the TensorFlow run loads on all three, the others load on TensorFlow")
     model = make(FULL)
     inputs = windows(FULL, unknown=True, masked=True)
     model.save(tmp_path / "model.keras")
@@ -498,6 +505,7 @@ def test_saved_here_and_loaded_elsewhere(backend: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, run(model, inputs), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_a_saved_training_state_goes_on(tmp_path: Path) -> None:
     model = make(REALS)
     model.compile("adam", "mse", jit_compile=JIT)
@@ -545,6 +553,7 @@ def test_symbolic_shapes_are_the_eager_ones() -> None:
     assert {spec.dtype for spec in specs.values()} == {"float32"}
 
 
+@pytest.mark.heavy
 def test_a_wrapper_gives_the_attention_of_batches() -> None:
     class Explained(keras.Model):
         def __init__(self, inner: Any) -> None:
