@@ -297,14 +297,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
         with seeded(seed):
             model = make_model(architecture)
-            history = train(
-                model,
-                learned.panel,
-                learned.training,
-                learned.validation,
-                self._plan(learned.fitted, seed),
-                stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
-            )
+        history = train(
+            model,
+            learned.panel,
+            learned.training,
+            learned.validation,
+            self._plan(learned.fitted, seed),
+            stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+        )
         self._forget()
         self.model_ = model
         self.history_ = history
@@ -543,10 +543,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             learned = self._encode(frame, y, roles, levels, 0.0)
         if len(learned.training) == 0:
             known = int(np.isfinite(learned.rows.target).sum())
+            few = f" Found array with {len(frame)} sample(s), a minimum of 2 is required."
             raise ValueError(
-                f"No window to train on: there are {len(frame)} rows, {known} of them with a known "
-                "target. Expected at least one series with two known targets; found array with "
-                f"{len(frame)} sample(s) while a minimum of 2 is required."
+                f"No window to train on: of {len(frame)} rows {known} have a known target. Expected "
+                f"at least one series with two of them.{few if len(frame) < 2 else ''}"
             )
         return learned
 
