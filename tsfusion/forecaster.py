@@ -545,8 +545,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             known = int(np.isfinite(learned.rows.target).sum())
             few = f" Found array with {len(frame)} sample(s), a minimum of 2 is required."
             raise ValueError(
-                f"No window to train on: of {len(frame)} rows {known} have a known target. Expected "
-                f"at least one series with two of them.{few if len(frame) < 2 else ''}"
+                f"No window to train on: of {len(frame)} rows {known} have a known target. "
+                f"Expected at least one series with two of them.{few if len(frame) < 2 else ''}"
             )
         return learned
 
