@@ -72,7 +72,8 @@ def test_temporal_patterns_are_the_means_of_the_attention(explanation):
 
 
 def test_tables_are_copies(explanation):
-    explanation.attention["weight"] = 0.0
+    table = explanation.attention
+    table["weight"] = 0.0
     assert explanation.attention["weight"].sum() > 0
     with pytest.raises(AttributeError):
         explanation.window = None
