@@ -133,4 +133,4 @@ def test_models_load_on_another_backend(saved_models: Path, backend: str) -> Non
         pytest.skip("the TensorFlow run compares all three")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    reload_elsewhere(saved_models, backend, 2e-6)
+    reload_elsewhere(saved_models, backend, 1e-6)
