@@ -307,8 +307,10 @@ def test_equals_the_paper(config: dict[str, Any], gaps: bool) -> None:
     expected = by_paper(model, inputs)
     assert sorted(found) == sorted(expected)
     for name, value in expected.items():
-        # The norms divide by spreads down to 0.03: float32 noise of 1e-6 comes out as 1e-4.
-        np.testing.assert_allclose(found[name], value, atol=1e-4, rtol=1e-4, err_msg=name)
+        # Masked steps leave little spread for the norms to divide by: noise of 1e-6 comes out
+        # as 1e-4 there.
+        bound = 1e-4 if gaps else 1e-5
+        np.testing.assert_allclose(found[name], value, atol=bound, rtol=bound, err_msg=name)
     np.testing.assert_array_equal(run(model, inputs), found["quantiles"])
 
 
