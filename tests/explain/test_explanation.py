@@ -167,6 +167,8 @@ def test_bad_requests(fitted, future, explanation):
         _ = fitted.explain(max_windows=2).lag_sensitivity
     with pytest.raises(ValueError, match="variable: expected one of"):
         explanation.top_lags(2, "price")
+    with pytest.raises(ValueError, match="variable: expected one of"):
+        explanation.plot_lag_sensitivity("price")
     far = fitted.make_future_dataframe(9).assign(price=1.0, event="none")
     with pytest.raises(ValueError, match="past the horizon of 7"):
         fitted.explain(far)

@@ -238,6 +238,11 @@ def _anchor(inputs: dict[str, np.ndarray]) -> np.ndarray:
     return np.where(known.any(axis=1), value, 0)[:, None]
 
 
+def _median(fitted: Fitted, inputs: dict[str, np.ndarray], quantiles: np.ndarray) -> np.ndarray:
+    """Return (W, H) the median forecast in units of each window."""
+    return quantiles[:, :, fitted.median] + _anchor(inputs)
+
+
 def _sensitivity(
     fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables
 ) -> dict[Any, float] | None:
@@ -249,7 +254,7 @@ def _sensitivity(
     if size < 2:
         return None
     donor = np.roll(np.arange(size), size // 2)
-    base = outputs["quantiles"][:, :, fitted.median] + _anchor(inputs)
+    base = _median(fitted, inputs, outputs["quantiles"])
     change = {}
     for name, parts in variables.parts.items():
         changed = dict(inputs)
@@ -257,7 +262,7 @@ def _sensitivity(
             values = changed[key].copy()
             values[..., i] = values[donor][..., i]
             changed[key] = values
-        moved = _in_chunks(network, changed)[:, :, fitted.median] + _anchor(changed)
+        moved = _median(fitted, changed, _in_chunks(network, changed))
         change[name] = float(np.abs(moved - base).mean())
     total = sum(change.values()) or 1.0
     return {name: value / total for name, value in change.items()}
@@ -276,14 +281,14 @@ def _lag_change(
     if size < 2:
         return result
     donor = np.roll(np.arange(size), size // 2)
-    base = outputs["quantiles"][:, :, fitted.median] + _anchor(inputs)
+    base = _median(fitted, inputs, outputs["quantiles"])
     key, i = next(part for part in variables.parts[name] if part[0].startswith("past"))
     original = inputs[key]
     for past in range(context):
         values = original.copy()
         values[:, past, i] = original[donor, past, i]
         changed = {**inputs, key: values}
-        moved = _in_chunks(network, changed)[:, :, fitted.median] + _anchor(changed)
+        moved = _median(fitted, changed, _in_chunks(network, changed))
         change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
         result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
     return result

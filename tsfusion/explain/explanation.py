@@ -178,12 +178,7 @@ class Explanation:
             table = self._patterns.groupby("lag", as_index=False)["mean"].mean()
             table = table.rename(columns={"mean": "weight"})
         else:
-            table = self.lag_sensitivity
-            table = table[table["variable"] == variable]
-            if table.empty:
-                raise ValueError(
-                    f"variable: expected one of {list(self.lag_changes)}, received {variable!r}."
-                )
+            table = self._lag_sensitivity_of(variable)
             table = table.groupby("lag", as_index=False)["sensitivity"].mean()
             table = table.rename(columns={"sensitivity": "weight"})
         return table.nlargest(n, "weight").reset_index(drop=True)
@@ -216,9 +211,9 @@ class Explanation:
 
     def plot_lag_sensitivity(self, variable: Any, ax: Any = None) -> Any:
         """Draw the sensitivity to single past values of a variable named in ``lags_of``."""
-        table = self.lag_sensitivity
+        table = self._lag_sensitivity_of(variable)
         return _heat_map(
-            table[table["variable"] == variable], "sensitivity", "change of the forecast",
+            table, "sensitivity", "change of the forecast",
             f"On which past values of {variable} the forecast hangs", ax,
         )  # fmt: skip
 
@@ -235,6 +230,16 @@ class Explanation:
         ax.set(xlabel="share", title="Which variables the forecast depends on")
         ax.legend()
         return ax
+
+    def _lag_sensitivity_of(self, variable: Any) -> pd.DataFrame:
+        """Return the rows of `lag_sensitivity` of one variable."""
+        table = self.lag_sensitivity
+        table = table[table["variable"] == variable]
+        if table.empty:
+            raise ValueError(
+                f"variable: expected one of {list(self.lag_changes)}, received {variable!r}."
+            )
+        return table
 
     def _labels(self, window: np.ndarray) -> dict[Any, Any]:
         """Return the series and cutoff columns for windows."""
