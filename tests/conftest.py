@@ -1,5 +1,6 @@
 """Settings and small data that several tests share."""
 
+import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -51,9 +52,9 @@ ROLES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def eager():
-    """Run TensorFlow step by step: tracing a network of this size for a few steps takes longer."""
+@contextlib.contextmanager
+def eagerly(on):
+    """Run TensorFlow step by step, or compiled, and go back to the other afterwards."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -61,24 +62,23 @@ def eager():
         return
     import tensorflow as tf
 
-    tf.config.run_functions_eagerly(True)
+    tf.config.run_functions_eagerly(on)
     yield
-    tf.config.run_functions_eagerly(False)
+    tf.config.run_functions_eagerly(not on)
+
+
+@pytest.fixture(scope="session")
+def eager():
+    """Do not trace: for a few steps of a network of this size, tracing takes longer."""
+    with eagerly(True):
+        yield
 
 
 @pytest.fixture
 def compiled(eager):
     """Compile after all, as users do."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
+    with eagerly(False):
         yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(False)
-    yield
-    tf.config.run_functions_eagerly(True)
 
 
 @pytest.fixture(scope="session")
