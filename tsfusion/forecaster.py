@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from tsfusion.data.calendar import default_context_length
+from tsfusion.data.calendar import default_context_length, season_length
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import CalendarCodes, Panel, Units
@@ -35,6 +35,7 @@ __all__ = ["FusionForecaster"]
 
 # At least nine levels are trained whatever is asked for, so that any level can be had later.
 _BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+_LEAST_SHORT, _MOST_SHORT = 8, 64
 
 
 class FusionForecaster(RegressorMixin, BaseEstimator):
@@ -79,8 +80,16 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     beyond : {"roll", "raise", "nan"}, default="roll"
         What a row past the horizon gets: a forecast rolled forward with a `BeyondHorizonWarning`,
         an error, or NaN.
-    architecture : {"tft"}, default="tft"
-        The network: the Temporal Fusion Transformer of Lim et al. (2021).
+    architecture : {"fusion", "tft"}, default="fusion"
+        The network: `tsfusion.models.FusionTransformer`, which sees the last steps one by one and
+        all of them as patches, or the Temporal Fusion Transformer of Lim et al. (2021).
+    short_window : int, default=None
+        Past steps that "fusion" sees one by one; None for two seasons, at least the horizon and
+        at most 64.
+    long_window : int, default=None
+        Past steps seen in all: another name for ``context_length``.
+    memory_size : int, default=0
+        Slots of the learned memory of "fusion"; 0 for none.
     hidden_size : int, default=32
         Width of the network.
     num_heads : int, default=4
@@ -163,7 +172,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), None],
         "beyond": [StrOptions({"roll", "raise", "nan"})],
-        "architecture": [StrOptions({"tft"})],
+        "architecture": [StrOptions({"fusion", "tft"})],
+        "short_window": [Interval(Integral, 1, None, closed="left"), None],
+        "long_window": [Interval(Integral, 1, None, closed="left"), None],
+        "memory_size": [Interval(Integral, 0, None, closed="left")],
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
         "num_heads": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -193,7 +205,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         freq: Any = None,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         beyond: str = "roll",
-        architecture: str = "tft",
+        architecture: str = "fusion",
+        short_window: int | None = None,
+        long_window: int | None = None,
+        memory_size: int = 0,
         hidden_size: int = 32,
         num_heads: int = 4,
         dropout: float = 0.1,
@@ -223,6 +238,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.quantiles = quantiles
         self.beyond = beyond
         self.architecture = architecture
+        self.short_window = short_window
+        self.long_window = long_window
+        self.memory_size = memory_size
         self.hidden_size = hidden_size
         self.num_heads = num_heads
         self.dropout = dropout
@@ -267,6 +285,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"num_heads: expected a divisor of hidden_size={self.hidden_size}, received "
                 f"{self.num_heads}."
             )
+        self._check_windows()
         frame = as_frame(X, self._column_names())
         _check_not_empty(frame)
         roles = resolve_roles(
@@ -575,10 +594,24 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             validation_windows(panel, encoder.boundary, **shape),
         )
 
+    def _check_windows(self) -> None:
+        seen = {self.context_length, self.long_window} - {None}
+        if len(seen) > 1:
+            raise ValueError(
+                "context_length and long_window are two names for one thing: expected one of them, "
+                f"received {self.context_length} and {self.long_window}."
+            )
+        if seen and self.short_window is not None and self.short_window > min(seen):
+            raise ValueError(
+                f"short_window: expected at most the {min(seen)} steps seen in all, received "
+                f"{self.short_window}."
+            )
+
     def _context(self, encoder: PanelEncoder, panel: Panel) -> int:
         """Choose how much of the past to see: no more than the longest series can fill."""
-        if self.context_length is not None:
-            return int(self.context_length)
+        for asked in (self.context_length, self.long_window):
+            if asked is not None:
+                return int(asked)
         timeline = encoder.timeline
         freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
         longest = int(panel.lengths.max())
@@ -591,23 +624,38 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         sizes = {name: len(values) + 1 for name, values in encoder.vocabularies.items()}
         known = [sizes[name] for name in roles.known_categorical] + list(calendar.cardinalities)
         observed = 1 + panel.n_observed_real
+        network = {
+            "horizon": int(self.horizon),
+            "quantiles": list(fitted.levels),
+            "hidden_size": int(self.hidden_size),
+            "num_heads": int(self.num_heads),
+            "dropout": float(self.dropout),
+            "num_past_real": panel.real.shape[1],
+            "past_cardinalities": [sizes[n] for n in roles.observed_categorical] + known,
+            "num_future_real": panel.real.shape[1] - observed,
+            "future_cardinalities": known,
+            "num_static_real": len(roles.static_real),
+            "static_cardinalities": [sizes[name] for name in roles.static_categorical],
+        }
+        if self.architecture == "fusion":
+            network |= {
+                "long_window": fitted.context_length,
+                "short_window": self._short(encoder, fitted.context_length),
+                "memory_size": int(self.memory_size),
+            }
         return {
             "architecture": self.architecture,
             "num_observed": panel.n_observed_real,
-            "network": {
-                "horizon": int(self.horizon),
-                "quantiles": list(fitted.levels),
-                "hidden_size": int(self.hidden_size),
-                "num_heads": int(self.num_heads),
-                "dropout": float(self.dropout),
-                "num_past_real": panel.real.shape[1],
-                "past_cardinalities": [sizes[n] for n in roles.observed_categorical] + known,
-                "num_future_real": panel.real.shape[1] - observed,
-                "future_cardinalities": known,
-                "num_static_real": len(roles.static_real),
-                "static_cardinalities": [sizes[name] for name in roles.static_categorical],
-            },
+            "network": network,
         }
+
+    def _short(self, encoder: PanelEncoder, context_length: int) -> int:
+        if self.short_window is not None:
+            return min(int(self.short_window), context_length)
+        timeline = encoder.timeline
+        freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
+        wanted = max(2 * season_length(freq), int(self.horizon), _LEAST_SHORT)
+        return min(wanted, _MOST_SHORT, context_length)
 
     def _plan(self, fitted: Fitted, seed: int) -> Any:
         from tsfusion.training.fit import TrainingPlan

@@ -41,16 +41,18 @@ class HierarchicalAttention(Layer):
     Parameters
     ----------
     units : int
-        Width of both projections, of each attention head and of the output.
+        Width of both projections and of the output.
     num_heads : int
-        Number of attention heads N of each branch, each of width ``units``.
+        Number of attention heads N of each branch.
+    key_dim : int, default=None
+        Width of each attention head; None for ``units``.
     **kwargs
         Keywords of `keras.layers.Layer`, such as ``name`` and ``dtype``.
 
     Raises
     ------
     ValueError
-        If ``units`` or ``num_heads`` is not an integer >= 1; if the input is not a list of two
+        If a parameter is not an integer >= 1; if the input is not a list of two
         rank-3 tensors; if their lengths differ and no ``query`` is given; if a layer that was
         built with a query is called without one, or the reverse.
 
@@ -94,11 +96,16 @@ class HierarchicalAttention(Layer):
     (32, 4, 64)
     """
 
-    def __init__(self, units: int, num_heads: int, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, num_heads: int, key_dim: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.units = check_positive_int(owner, "units", units)
         self.num_heads = check_positive_int(owner, "num_heads", num_heads)
+        if key_dim is not None:
+            key_dim = check_positive_int(owner, "key_dim", key_dim)
+        self.key_dim = key_dim
         self.supports_masking = True
         self._built_with_query: bool | None = None
         self.short_term_dense = self._dense("short_term_dense")
@@ -114,7 +121,7 @@ class HierarchicalAttention(Layer):
         # `output_shape`, because a query may have another width than the output.
         return keras.layers.MultiHeadAttention(
             self.num_heads,
-            key_dim=self.units,
+            key_dim=self.units if self.key_dim is None else self.key_dim,
             output_shape=self.units,
             dtype=self.dtype_policy,
             name=name,
@@ -267,4 +274,9 @@ class HierarchicalAttention(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
-        return {**super().get_config(), "units": self.units, "num_heads": self.num_heads}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+        }

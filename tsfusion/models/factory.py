@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
+from tsfusion.models.fusion_transformer import FusionTransformer
 from tsfusion.models.instance_scaled import InstanceScaled
 from tsfusion.models.temporal_fusion_transformer import TemporalFusionTransformer
 
 __all__ = ["make_model"]
 
-_NETWORKS = {"tft": TemporalFusionTransformer}
+_NETWORKS = {"fusion": FusionTransformer, "tft": TemporalFusionTransformer}
 
 
 def make_model(architecture: dict[str, Any]) -> keras.Model:

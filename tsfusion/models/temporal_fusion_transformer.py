@@ -6,29 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tsfusion.components._base import register
-from tsfusion.components._checks import check_positive_int, check_rate
-from tsfusion.components._math import layer_normalize
-from tsfusion.components.categorical_embedding import CategoricalEmbedding
-from tsfusion.components.gated_linear_unit import GatedLinearUnit
-from tsfusion.components.gated_residual_network import GatedResidualNetwork
-from tsfusion.components.quantile_head import QuantileHead, check_levels
-from tsfusion.components.real_embedding import RealEmbedding
+from tsfusion.components.quantile_head import QuantileHead
 from tsfusion.components.recurrent_encoder import RecurrentEncoder
 from tsfusion.components.temporal_self_attention import TemporalSelfAttention
-from tsfusion.components.variable_selection import VariableSelection
+from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork
 
 __all__ = ["TemporalFusionTransformer"]
 
-DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-ROLES = ("past", "future", "static")
-
 
 @register
-class TemporalFusionTransformer(keras.Model):
+class TemporalFusionTransformer(WindowNetwork):
     """Forecast quantiles over a horizon from the past, the known future and static facts.
 
     The parts and their order are those of the paper: variable selection in each role, a recurrent
@@ -110,64 +100,24 @@ class TemporalFusionTransformer(keras.Model):
         monotone_quantiles: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.horizon = check_positive_int(owner, "horizon", horizon)
-        self.quantiles = tuple(check_levels(owner, "quantiles", quantiles))
-        self.hidden_size = check_positive_int(owner, "hidden_size", hidden_size)
-        self.num_heads = check_positive_int(owner, "num_heads", num_heads)
-        self.dropout = check_rate(owner, "dropout", dropout)
-        self.num_past_real = check_positive_int(owner, "num_past_real", num_past_real)
-        self.num_future_real = _check_count(owner, "num_future_real", num_future_real)
-        self.num_static_real = _check_count(owner, "num_static_real", num_static_real)
-        self.past_cardinalities = _check_sizes(owner, "past_cardinalities", past_cardinalities)
-        self.future_cardinalities = _check_sizes(
-            owner, "future_cardinalities", future_cardinalities
-        )
-        self.static_cardinalities = _check_sizes(
-            owner, "static_cardinalities", static_cardinalities
+        super().__init__(
+            horizon,
+            quantiles=quantiles,
+            hidden_size=hidden_size,
+            num_heads=num_heads,
+            dropout=dropout,
+            num_past_real=num_past_real,
+            past_cardinalities=past_cardinalities,
+            num_future_real=num_future_real,
+            future_cardinalities=future_cardinalities,
+            num_static_real=num_static_real,
+            static_cardinalities=static_cardinalities,
+            selection="published",
+            **kwargs,
         )
         self.monotone_quantiles = bool(monotone_quantiles)
-        self._create_inputs()
         self._create_static()
         self._create_temporal()
-
-    def _count(self, role: str) -> int:
-        return getattr(self, f"num_{role}_real") + len(getattr(self, f"{role}_cardinalities"))
-
-    @property
-    def _chooses(self) -> bool:
-        """Whether any selection over time has a choice that a context could steer."""
-        return self._count("past") > 1 or self._count("future") > 1
-
-    def _create_inputs(self) -> None:
-        policy = self.dtype_policy
-        for role in ROLES:
-            count = getattr(self, f"num_{role}_real")
-            sizes = getattr(self, f"{role}_cardinalities")
-            real = categorical = selection = None
-            if count:
-                real = RealEmbedding(self.hidden_size, name=f"{role}_real_embedding", dtype=policy)
-            if sizes:
-                categorical = CategoricalEmbedding(
-                    sizes, self.hidden_size, name=f"{role}_categorical_embedding", dtype=policy
-                )
-            if count or sizes:
-                selection = VariableSelection(
-                    self.hidden_size,
-                    count + len(sizes),
-                    self.dropout,
-                    name=f"{role}_selection",
-                    dtype=policy,
-                )
-            setattr(self, f"{role}_real_embedding", real)
-            setattr(self, f"{role}_categorical_embedding", categorical)
-            setattr(self, f"{role}_selection", selection)
-
-    def _network(self, name: str) -> GatedResidualNetwork:
-        return GatedResidualNetwork(
-            self.hidden_size, dropout_rate=self.dropout, name=name, dtype=self.dtype_policy
-        )
 
     def _create_static(self) -> None:
         static = self._count("static") > 0
@@ -182,14 +132,14 @@ class TemporalFusionTransformer(keras.Model):
         policy = self.dtype_policy
         self.encoder = RecurrentEncoder(self.hidden_size, name="encoder", dtype=policy)
         self.decoder = RecurrentEncoder(self.hidden_size, name="decoder", dtype=policy)
-        self.recurrent_skip = _GatedSkip(self.dropout, name="recurrent_skip", dtype=policy)
+        self.recurrent_skip = GatedSkip(self.dropout, name="recurrent_skip", dtype=policy)
         self.enrichment = self._network("enrichment")
         self.attention = TemporalSelfAttention(
             self.hidden_size, self.num_heads, self.dropout, name="attention", dtype=policy
         )
-        self.attention_skip = _GatedSkip(self.dropout, name="attention_skip", dtype=policy)
+        self.attention_skip = GatedSkip(self.dropout, name="attention_skip", dtype=policy)
         self.position_wise = self._network("position_wise")
-        self.output_skip = _GatedSkip(self.dropout, name="output_skip", dtype=policy)
+        self.output_skip = GatedSkip(self.dropout, name="output_skip", dtype=policy)
         self.head: keras.layers.Layer
         if self.monotone_quantiles:
             self.head = QuantileHead(self.quantiles, name="head", dtype=policy)
@@ -200,18 +150,7 @@ class TemporalFusionTransformer(keras.Model):
         """Create every weight from the configuration alone; shapes are not needed."""
         width, steps = self.hidden_size, (None, None, self.hidden_size)
         static = self._count("static") > 0
-        for role in ROLES:
-            real = getattr(self, f"num_{role}_real")
-            sizes = getattr(self, f"{role}_cardinalities")
-            if real:
-                getattr(self, f"{role}_real_embedding").build((None, None, real))
-            if sizes:
-                getattr(self, f"{role}_categorical_embedding").build((None, None, len(sizes)))
-            if real or sizes:
-                context = (None, width) if static and role != "static" else None
-                getattr(self, f"{role}_selection").build(
-                    (None, None, self._count(role), width), context
-                )
+        self._build_inputs()
         for name in ("selection", "enrichment", "hidden", "cell"):
             network = getattr(self, f"context_{name}")
             if network is not None:
@@ -272,61 +211,14 @@ class TemporalFusionTransformer(keras.Model):
     ) -> dict[str, Any]:
         """Return the four static contexts, (B, D) each; None where there is nothing static."""
         names = ("selection", "enrichment", "hidden", "cell")
-        static = {
-            name: value[:, None] for name, value in inputs.items() if name.startswith("static_")
-        }
-        summary = self._select("static", static, found, None, None, training)
+        summary = self._select_static(inputs, found, training)
         if summary is None:
             return dict.fromkeys(names)
-        summary = summary[:, 0]
-        found["static_selection"] = found["static_selection"][:, 0]
         networks = {name: getattr(self, f"context_{name}") for name in names}
         return {
             name: None if network is None else network(summary, training=training)
             for name, network in networks.items()
         }
-
-    def _select(
-        self,
-        role: str,
-        inputs: dict[str, Any],
-        found: dict[str, Any],
-        context: Any,
-        steps: Any,
-        training: bool | None,
-    ) -> Any:
-        """Return a role's selected features, (B, T, D), and note the weights in ``found``."""
-        selection = getattr(self, f"{role}_selection")
-        if selection is None:
-            return None
-        arguments: dict[str, Any] = {}
-        masks = []
-        if getattr(self, f"num_{role}_real"):
-            embedding = getattr(self, f"{role}_real_embedding")
-            reals = ops.cast(inputs[f"{role}_real"], self.compute_dtype)
-            known = ops.logical_not(ops.isnan(reals))
-            # The gradient of a product with NaN is NaN even where it is masked afterwards.
-            reals = ops.where(known, reals, ops.cast(0, reals.dtype))
-            masks.append(known)
-            arguments |= {
-                "reals": reals,
-                "real_kernel": embedding.kernel,
-                "real_bias": embedding.bias,
-            }
-        if getattr(self, f"{role}_cardinalities"):
-            codes = inputs[f"{role}_categorical"]
-            masks.append(ops.ones_like(codes, dtype="bool"))
-            arguments["embedded"] = getattr(self, f"{role}_categorical_embedding")(codes)
-        mask = masks[0] if len(masks) == 1 else ops.concatenate(masks, axis=-1)
-        if steps is not None:
-            mask = mask & steps[:, :, None]
-        if selection.num_variables == 1:
-            context = None
-        features, weights = selection.select(
-            context=context, mask=mask, training=training, **arguments
-        )
-        found[f"{role}_selection"] = weights
-        return features
 
     def _recur(
         self,
@@ -371,128 +263,11 @@ class TemporalFusionTransformer(keras.Model):
         outputs = self.position_wise(attended, training=training)
         return self.output_skip(outputs, features[:, last:], training=training), scores
 
-    def _check_inputs(self, shapes: dict[str, Any]) -> None:
-        owner = type(self).__name__
-        for role, steps in zip(ROLES, ("T", self.horizon, None)):
-            real = getattr(self, f"num_{role}_real")
-            sizes = getattr(self, f"{role}_cardinalities")
-            for name, width in ((f"{role}_real", real), (f"{role}_categorical", len(sizes))):
-                shape = shapes.get(name)
-                if shape is None:
-                    if width:
-                        raise ValueError(
-                            f"{owner}: expected an input {name!r} with {width} variables, "
-                            f"received inputs {sorted(shapes)}."
-                        )
-                    continue
-                axes: tuple[Any, ...] = ("B", width) if steps is None else ("B", steps, width)
-                wrong = len(shape) != len(axes) or any(
-                    isinstance(axis, int) and size not in (axis, None)
-                    for size, axis in zip(shape, axes)
-                )
-                if wrong:
-                    expected = ", ".join(str(axis) for axis in axes)
-                    raise ValueError(
-                        f"{owner}: expected {name!r} of shape ({expected}), "
-                        f"received shape {tuple(shape)}."
-                    )
-
-    def compute_output_shape(self, inputs_shape: dict[str, Any]) -> tuple[int | None, ...]:
-        """Return the shape of the quantiles."""
-        return (inputs_shape["past_real"][0], self.horizon, len(self.quantiles))
-
-    def compute_output_spec(
-        self,
-        inputs: dict[str, Any],
-        training: bool | None = None,
-        return_attention: bool = False,
-    ) -> Any:
-        """Return the symbolic quantiles and, on request, weights."""
-        shapes = {name: value.shape for name, value in inputs.items()}
-        self._check_inputs(shapes)
-        batch, past = shapes["past_real"][:2]
+    def _found_shapes(self, batch: int | None, past: int | None) -> dict[str, tuple[Any, ...]]:
         steps = None if past is None else past + self.horizon
-        found: dict[str, tuple[Any, ...]] = {
-            "quantiles": (batch, self.horizon, len(self.quantiles))
-        }
-        if return_attention:
-            found["attention"] = (batch, self.num_heads, self.horizon, steps)
-            for role, axes in zip(ROLES, ((past,), (self.horizon,), ())):
-                if self._count(role):
-                    found[f"{role}_selection"] = (batch, *axes, self._count(role))
-        specs = {name: keras.KerasTensor(shape, "float32") for name, shape in found.items()}
-        return specs if return_attention else specs["quantiles"]
+        attention = (batch, self.num_heads, self.horizon, steps)
+        return {"attention": attention, **super()._found_shapes(batch, past)}
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, fit for JSON."""
-        return {
-            "horizon": self.horizon,
-            "quantiles": list(self.quantiles),
-            "hidden_size": self.hidden_size,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-            "num_past_real": self.num_past_real,
-            "past_cardinalities": list(self.past_cardinalities),
-            "num_future_real": self.num_future_real,
-            "future_cardinalities": list(self.future_cardinalities),
-            "num_static_real": self.num_static_real,
-            "static_cardinalities": list(self.static_cardinalities),
-            "monotone_quantiles": self.monotone_quantiles,
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> TemporalFusionTransformer:
-        """Return a model of the configuration, with new weights."""
-        return cls(**config)
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """Say whether there are weights; their shapes follow from the configuration."""
-        return {"input_shape": None} if self.built else None
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Create the weights."""
-        if config and not self.built:
-            self.build()
-
-
-@register
-class _GatedSkip(keras.layers.Layer):
-    """``LayerNorm(skip + GLU(x))``, the paper's way around each block (equations 17, 20, 22)."""
-
-    def __init__(self, dropout_rate: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dropout_rate = dropout_rate
-
-    def build(self, inputs_shape: Any) -> None:
-        width = inputs_shape[-1]
-        self.gate = GatedLinearUnit(width, self.dropout_rate, name="gate", dtype=self.dtype_policy)
-        self.gate.build(inputs_shape)
-        self.gamma = self.add_weight(shape=(width,), initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=(width,), initializer="zeros", name="beta")
-        self.built = True
-
-    def call(self, inputs: Any, skip: Any, training: bool | None = None) -> Any:
-        gated = self.gate(inputs, training=training)
-        return layer_normalize(skip + gated, self.gamma, self.beta)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dropout_rate": self.dropout_rate}
-
-
-def _check_count(owner: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{owner}: expected `{name}` to be an integer >= 0, received {value!r}.")
-    return int(value)
-
-
-def _check_sizes(owner: str, name: str, sizes: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(sizes, (str, int)):
-        raise ValueError(
-            f"{owner}: expected `{name}` to be a sequence of integers >= 1, received {sizes!r}."
-        )
-    return tuple(check_positive_int(owner, name, size) for size in sizes)
+        return {**super().get_config(), "monotone_quantiles": self.monotone_quantiles}

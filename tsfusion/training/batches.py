@@ -1,7 +1,12 @@
-"""Batches of windows for Keras; relies on the panel's gather and on `keras.utils.PyDataset`."""
+"""Batches of windows for Keras: a batch is a vector of window numbers until it is needed.
+
+On TensorFlow the windows are gathered inside the input graph (`as_dataset`); the other backends
+get a `keras.utils.PyDataset` that gathers in NumPy.
+"""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -10,7 +15,10 @@ import numpy as np
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, targets
 
-__all__ = ["EvaluationBatches", "TrainingBatches"]
+__all__ = ["EpochClock", "EvaluationBatches", "TrainingBatches", "as_dataset"]
+
+# Batches whose window numbers TensorFlow fetches from Python at once.
+_BLOCK = 64
 
 
 class _Batches(keras.utils.PyDataset):
@@ -26,8 +34,12 @@ class _Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.stop = stop
 
-    def _batch(self, index: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
-        windows = self.windows.take(index)
+    def index(self, i: int) -> np.ndarray:
+        """Return the numbers of the windows in batch i of this epoch."""
+        raise NotImplementedError
+
+    def __getitem__(self, i: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        windows = self.windows.take(self.index(i))
         inputs = gather(
             self.panel, windows, context_length=self.context_length, horizon=self.horizon
         )
@@ -68,7 +80,8 @@ class TrainingBatches(_Batches):
             self._order, self._round = generator.permutation(len(self.windows)), round_
         return self._order
 
-    def __getitem__(self, i: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    def index(self, i: int) -> np.ndarray:
+        """Return the numbers of the windows in batch i of this epoch."""
         first = (self.epoch * self.steps + i) * self.batch_size
         place = first + np.arange(self.batch_size)
         rounds, within = np.divmod(place, len(self.windows))
@@ -76,7 +89,7 @@ class TrainingBatches(_Batches):
         for round_ in np.unique(rounds):
             here = rounds == round_
             index[here] = self._permutation(int(round_))[within[here]]
-        return self._batch(index)
+        return index
 
 
 class EvaluationBatches(_Batches):
@@ -85,9 +98,10 @@ class EvaluationBatches(_Batches):
     def __len__(self) -> int:
         return -(-len(self.windows) // self.batch_size)
 
-    def __getitem__(self, i: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    def index(self, i: int) -> np.ndarray:
+        """Return the numbers of the windows in batch i."""
         first = i * self.batch_size
-        return self._batch(np.arange(first, min(first + self.batch_size, len(self.windows))))
+        return np.arange(first, min(first + self.batch_size, len(self.windows)))
 
 
 class EpochClock(keras.callbacks.Callback):
@@ -100,3 +114,94 @@ class EpochClock(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Set the epoch."""
         self.batches.epoch = epoch
+
+
+def as_dataset(batches: TrainingBatches | EvaluationBatches) -> Any:
+    """Return a `tf.data.Dataset` of the same batches, gathered inside its graph.
+
+    Training batches go on for ever, from those of ``batches.epoch`` on, whatever an epoch is;
+    evaluation batches end.
+    """
+    import tensorflow as tf
+
+    window = np.stack([batches.windows.origin, batches.windows.series], axis=1).astype(np.int32)
+    if isinstance(batches, TrainingBatches):
+
+        def blocks() -> Any:
+            for first in itertools.count(0, _BLOCK):
+                yield window[np.stack([batches.index(first + i) for i in range(_BLOCK)])]
+
+        block = tf.TensorSpec((_BLOCK, batches.batch_size, 2), tf.int32)
+        dataset = tf.data.Dataset.from_generator(blocks, output_signature=block).unbatch()
+    else:
+        even = len(window) % batches.batch_size == 0
+        dataset = tf.data.Dataset.from_tensor_slices(window)
+        dataset = dataset.batch(batches.batch_size, drop_remainder=even)
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = 1
+    return dataset.map(_Gather(batches)).prefetch(2).with_options(options)
+
+
+class _Gather:
+    """What `tsfusion.data.windows.gather` and `targets` do, as TensorFlow operations."""
+
+    def __init__(self, batches: _Batches) -> None:
+        import tensorflow as tf
+
+        panel = batches.panel
+        self.context_length, self.horizon = batches.context_length, batches.horizon
+        self.rows = max(len(panel) - 1, 0)
+        self.observed = 1 + panel.n_observed_real
+        self.observed_categorical = panel.n_observed_categorical
+        stop = panel.offsets[1:] if batches.stop is None else batches.stop
+        bounds = np.stack([panel.offsets[:-1], panel.offsets[1:], stop], axis=1)
+        self.bounds = tf.constant(bounds, tf.int32)
+        self.real = tf.constant(panel.real)
+        self.categorical = tf.constant(panel.categorical)
+        self.weight = tf.constant(panel.weight)
+        self.static = {
+            name: tf.constant(values)
+            for name, values in (
+                ("static_real", panel.static_real),
+                ("static_categorical", panel.static_categorical),
+            )
+            if values.shape[1]
+        } | {"fallback_loc": tf.constant(panel.fallback)}
+
+    def __call__(self, window: Any) -> tuple[Any, Any, Any]:
+        """Return inputs, targets and weights of windows (B, 2): origin and series."""
+        import tensorflow as tf
+
+        origin, series = window[:, :1], window[:, 1]
+        first, end, stop = tf.split(tf.gather(self.bounds, series), 3, axis=1)
+        past = origin + tf.range(-self.context_length, 0)
+        inside = (past >= first) & (past < end)
+        past = tf.clip_by_value(past, 0, self.rows)
+        unknown = tf.constant(np.nan, tf.float32)
+        real = tf.where(inside[..., None], tf.gather(self.real, past), unknown)
+        mask = tf.reduce_any(tf.math.is_finite(real[..., : self.observed]), axis=-1)
+        batch = {"past_real": real}
+        if self.categorical.shape[1]:
+            codes = tf.where(inside[..., None], tf.gather(self.categorical, past), 0)
+            batch["past_categorical"] = codes
+            mask |= tf.reduce_any(codes[..., : self.observed_categorical] > 0, axis=-1)
+        batch["past_mask"] = mask
+        ahead = origin + tf.range(self.horizon)
+        before_end = ahead < end
+        known = before_end & (ahead < stop)
+        ahead = tf.minimum(ahead, self.rows)
+        real = tf.gather(self.real, ahead)
+        y = real[..., 0]
+        known &= tf.math.is_finite(y)
+        weight = tf.where(known, tf.gather(self.weight, ahead), 0.0)
+        if self.real.shape[1] > self.observed:
+            batch["future_real"] = tf.where(
+                before_end[..., None], real[..., self.observed :], unknown
+            )
+        if self.categorical.shape[1] > self.observed_categorical:
+            codes = tf.gather(self.categorical, ahead)[..., self.observed_categorical :]
+            batch["future_categorical"] = tf.where(before_end[..., None], codes, 0)
+        for name, values in self.static.items():
+            batch[name] = tf.gather(values, series)
+        return batch, tf.where(known, y, 0.0), weight

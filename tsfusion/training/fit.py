@@ -15,7 +15,12 @@ import numpy as np
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex
 from tsfusion.models.losses import PinballLoss
-from tsfusion.training.batches import EpochClock, EvaluationBatches, TrainingBatches
+from tsfusion.training.batches import (
+    EpochClock,
+    EvaluationBatches,
+    TrainingBatches,
+    as_dataset,
+)
 from tsfusion.training.progress import Progress
 
 __all__ = ["TrainingPlan", "seeded", "train"]
@@ -63,7 +68,8 @@ class TrainingPlan:
 
 # A long panel is seen in part in each epoch, so that early stopping looks often enough; the whole
 # of it is seen across epochs.
-_MOST_STEPS, _MOST_VALIDATION_WINDOWS = 100, 1024
+_MOST_STEPS, _MOST_VALIDATION_WINDOWS, _VALIDATION_BATCH = 100, 1024, 256
+_MOST_AT_ONCE = 16
 
 
 def train(
@@ -93,12 +99,14 @@ def train(
     batches = TrainingBatches(
         panel, training, batch_size=batch_size, steps=steps, seed=plan.seed, stop=stop, **shape
     )
-    callbacks = [EpochClock(batches), *_listed(plan.callbacks)]
-    validation_data = None
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    callbacks = _listed(plan.callbacks)
+    # A callback of the user's may want to see each batch.
+    at_once = 1 if callbacks or not on_tensorflow else _at_once(steps)
+    validation_data: Any = None
     if len(validation):
-        validation_data = EvaluationBatches(
-            panel, validation.thinned(_MOST_VALIDATION_WINDOWS), batch_size=256, **shape
-        )
+        windows, size = _even(validation)
+        validation_data = EvaluationBatches(panel, windows, batch_size=size, **shape)
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 monitor="val_loss", patience=plan.patience, restore_best_weights=True, mode="min"
@@ -106,22 +114,42 @@ def train(
         )
     if plan.verbose:
         callbacks.append(Progress(plan.max_epochs, plan.verbose))
+    data: Any = batches
+    if on_tensorflow:
+        data = as_dataset(batches)
+        validation_data = as_dataset(validation_data) if validation_data else None
+    else:
+        callbacks.append(EpochClock(batches))
     model.compile(
         optimizer=_optimizer(plan, steps * plan.max_epochs),
         loss=plan.loss or PinballLoss(plan.levels, reduction="mean_with_sample_weight"),
         jit_compile=_jit(plan.jit_compile, steps * plan.max_epochs),
+        steps_per_execution=at_once,
     )
     # Made inside the compiled step, the optimizer's variables cost TensorFlow a second trace of it.
     model.optimizer.build(model.trainable_variables)
     history = model.fit(
-        batches,
+        data,
         epochs=plan.max_epochs,
+        steps_per_epoch=steps,
         validation_data=validation_data,
         callbacks=callbacks,
         shuffle=False,
         verbose=0,
     )
     return {name: [float(value) for value in values] for name, values in history.history.items()}
+
+
+def _even(validation: WindowIndex) -> tuple[WindowIndex, int]:
+    """Return windows that fill batches evenly, and the size of the batches: one shape to compile."""
+    size = min(len(validation), _VALIDATION_BATCH)
+    most = min(len(validation), _MOST_VALIDATION_WINDOWS)
+    return validation.thinned(most - most % size), size
+
+
+def _at_once(steps: int) -> int:
+    """Return how many steps TensorFlow takes at one call from Python, a divisor of ``steps``."""
+    return next(n for n in range(min(steps, _MOST_AT_ONCE), 0, -1) if steps % n == 0)
 
 
 def _listed(callbacks: Any) -> list[Any]:
@@ -144,7 +172,7 @@ def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.CosineDecay(
             plan.learning_rate, steps, alpha=0.05, warmup_target=None
         )
-        return keras.optimizers.Adam(schedule, clipnorm=1.0)
+        return keras.optimizers.Adam(schedule, global_clipnorm=1.0)
     if isinstance(plan.optimizer, str):
         optimizer = keras.optimizers.get(plan.optimizer)
         optimizer.learning_rate = plan.learning_rate
