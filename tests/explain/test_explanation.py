@@ -25,10 +25,11 @@ def test_attention_sums_to_one_in_the_users_terms(fitted, future):
     found = fitted.explain(future)
     table = found.attention
     assert list(table.columns) == [
-        "store", "cutoff", "horizon", "target_time", "head", "lag", "source_time", "weight",
+        "store", "cutoff", "horizon", "target_time", "branch", "head", "lag", "source_time",
+        "source_width", "weight",
     ]  # fmt: skip
-    sums = table.groupby(["store", "cutoff", "horizon", "head"])["weight"].sum()
-    assert len(sums) == 3 * 7 * 2
+    sums = table.groupby(["store", "cutoff", "horizon", "branch", "head"])["weight"].sum()
+    assert len(sums) == 3 * 7 * 2 * table["branch"].nunique()
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     days = (table["target_time"] - table["source_time"]) / pd.Timedelta(days=1)
     np.testing.assert_array_equal(days, table["lag"])
@@ -65,9 +66,10 @@ def test_importance_lists_every_variable_once_and_its_shares_sum_to_one(explanat
 
 def test_temporal_patterns_are_the_means_of_the_attention(explanation):
     table = explanation.attention
-    by_hand = table.groupby(["store", "cutoff", "horizon", "lag"])["weight"].sum() / 2
-    by_hand = by_hand.groupby(["horizon", "lag"]).sum() / 6
-    pattern = explanation.temporal_patterns().set_index(["horizon", "lag"])["mean"]
+    keys = ["branch", "horizon", "lag"]
+    by_hand = table.groupby(["store", "cutoff", *keys])["weight"].sum() / 2
+    by_hand = by_hand.groupby(keys).sum() / 6
+    pattern = explanation.temporal_patterns().set_index(keys)["mean"]
     np.testing.assert_allclose(pattern[by_hand.index], by_hand, atol=1e-6)
 
 

@@ -72,7 +72,7 @@ class _ClassOrInstance:
 
 
 def _my_params(layer: Any, owner: type) -> str:
-    """The constructor call as text: of the class its parameters, of a layer its values too."""
+    """The constructor call as text: the class's leading parameters, a layer's values too."""
     if layer is not None:
         given = ", ".join(f"{key}={value!r}" for key, value in layer.get_params().items())
         return f"{owner.__name__}({given})"
@@ -80,7 +80,7 @@ def _my_params(layer: Any, owner: type) -> str:
     names = [
         parameter.name
         for parameter in list(signature.parameters.values())[1:]
-        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     return f"{owner.__name__}({', '.join(names)})"
 

@@ -97,7 +97,7 @@ class HierarchicalAttention(Layer):
     """
 
     def __init__(
-        self, units: int, num_heads: int, key_dim: int | None = None, **kwargs: Any
+        self, units: int, num_heads: int, *, key_dim: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
@@ -274,9 +274,5 @@ class HierarchicalAttention(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-        }
+        config = {**super().get_config(), "units": self.units, "num_heads": self.num_heads}
+        return config if self.key_dim is None else {**config, "key_dim": self.key_dim}

@@ -14,7 +14,7 @@ from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, training_windows
 from tsfusion.exceptions import DataWarning
-from tsfusion.explain.explanation import Explanation
+from tsfusion.explain.explanation import Branch, Explanation
 from tsfusion.prediction import Fitted, RowPlan
 
 __all__ = ["explain_history", "explain_rows"]
@@ -113,7 +113,7 @@ def _explain(
         step=step,
         target_times=times[0][window * (context + fitted.horizon) + context + step - 1],
         source_times=times[0],
-        scores=outputs["attention"][window, :, step - 1],
+        branches=_branches(model.network, outputs, context, window, step),
         context_length=context,
         weights=variables.weights(outputs, batch),
         roles=variables.roles,
@@ -123,6 +123,26 @@ def _explain(
             name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
             for name in lags_of
         },
+    )
+
+
+def _branches(
+    network: Any, outputs: dict, context: int, window: np.ndarray, step: np.ndarray
+) -> tuple[Branch, ...]:
+    """Return the attention of each explained forecast, and the steps that it could look at."""
+
+    def branch(name: str, scores: np.ndarray, first: np.ndarray, last: np.ndarray) -> Branch:
+        return Branch(name, scores[window, :, step - 1], first, last)
+
+    if "attention" in outputs:
+        scores = outputs["attention"]
+        steps = np.arange(scores.shape[-1]) - context
+        return (branch("all", scores, steps, steps),)
+    short, spans = outputs["short_attention"], network.token_spans() - context
+    steps = np.arange(-short.shape[-1], 0)
+    return (
+        branch("short", short, steps, steps),
+        branch("long", outputs["long_attention"], spans[:, 0], spans[:, 1] - 1),
     )
 
 
@@ -222,7 +242,7 @@ class _Variables:
             if weight.ndim == 3:
                 counted = (weight.sum(-1, keepdims=True) > 0).astype(np.float32)
                 if block == "past":
-                    counted = counted * batch["past_mask"][..., None]
+                    counted = counted * batch["past_mask"][:, -weight.shape[1] :, None]
                 total = np.maximum(counted.sum(axis=1), 1)
                 weight = (weight * counted).sum(axis=1) / total
             result[block] = pd.DataFrame(weight, columns=pd.Index(names, dtype=object))

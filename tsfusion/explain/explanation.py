@@ -9,7 +9,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Explanation"]
+__all__ = ["Branch", "Explanation"]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One place where forecasts attend: all steps, the short window, or the long window's tokens.
+
+    Attributes
+    ----------
+    name : str
+        ``"all"``, ``"short"`` or ``"long"``.
+    scores : ndarray of float32, shape (E, N, K)
+        Attention of each head over the K sources; a row sums to 1, or to 0 where nothing is known.
+    first, last : ndarray of int, shape (K,)
+        The steps that a source covers, counted from the first step ahead (the cutoff is -1).
+    """
+
+    name: str
+    scores: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -38,10 +58,10 @@ class Explanation:
         The time of each explained forecast.
     source_times : Index of length W * K
         The time of every step that a window could look at, window by window.
-    scores : ndarray of float32, shape (E, N, K)
-        Attention of each head over the K = context + horizon steps; rows sum to 1.
+    branches : tuple of Branch
+        The attention, by branch.
     context_length : int
-        How many of the K steps lie before the cutoff.
+        Past steps that a window holds.
     weights : dict of DataFrame
         Selection weights per window and variable for ``"past"``, ``"future"``, ``"static"``.
     roles : dict
@@ -62,7 +82,7 @@ class Explanation:
     step: np.ndarray
     target_times: pd.Index
     source_times: pd.Index
-    scores: np.ndarray
+    branches: tuple[Branch, ...]
     context_length: int
     weights: dict[str, pd.DataFrame]
     roles: dict[Any, str]
@@ -73,16 +93,17 @@ class Explanation:
     def __repr__(self) -> str:
         return (
             f"Explanation({len(self.window)} forecasts from {len(self.cutoffs)} windows, "
-            f"{self.scores.shape[1]} heads, {self.context_length} past steps)"
+            f"{self.branches[0].scores.shape[1]} heads, {self.context_length} past steps)"
         )
 
     @property
     def attention(self) -> pd.DataFrame:
-        """Attention, one row per forecast, head and step looked at.
+        """Attention, one row per forecast, branch, head and source looked at.
 
-        Columns: series, ``cutoff``, ``horizon``, ``target_time``, ``head``, ``lag`` (steps from the
-        source to the target), ``source_time``, ``weight``. Weights of one forecast and head sum to
-        1; steps that could not be seen are left out.
+        Columns: series, ``cutoff``, ``horizon``, ``target_time``, ``branch``, ``head``, ``lag``
+        (steps from the source to the target), ``source_time``, ``source_width`` (steps that the
+        source covers; lag and time are those of the last), ``weight``. Weights of one forecast,
+        branch and head sum to 1; sources that could not be seen are left out.
         """
         return self._attention.copy()
 
@@ -107,9 +128,11 @@ class Explanation:
         )
 
     def temporal_patterns(self) -> pd.DataFrame:
-        """Return how attention spreads over lags: ``horizon``, ``lag``, mean, p10, p50, p90.
+        """Return how attention spreads over lags.
 
-        Heads are averaged first; mean and quantiles are over windows.
+        Columns: ``branch``, ``horizon``, ``lag`` (of a source's last step), ``source_width``,
+        ``mean``, ``p10``, ``p50``, ``p90``. Heads are averaged first; mean and quantiles are over
+        windows.
         """
         return self._patterns.copy()
 
@@ -159,7 +182,9 @@ class Explanation:
         table = pd.concat(parts, ignore_index=True)
         return table.sort_values(["variable", "horizon", "lag"], ignore_index=True)
 
-    def top_lags(self, n: int = 5, variable: Any = None) -> pd.DataFrame:
+    def top_lags(
+        self, n: int = 5, variable: Any = None, *, branch: str | None = None
+    ) -> pd.DataFrame:
         """Return the ``n`` lags that count most over all forecasts: ``lag``, ``weight``.
 
         Parameters
@@ -168,6 +193,8 @@ class Explanation:
         variable : str, default=None
             None ranks by mean attention; a variable named in ``lags_of`` by the sensitivity of the
             forecast to it.
+        branch : {"all", "short", "long"}, default=None
+            Whose attention; None takes the one that sees single steps.
 
         Returns
         -------
@@ -175,7 +202,8 @@ class Explanation:
             The weight is the mean over the steps ahead that could look at that lag at all.
         """
         if variable is None:
-            table = self._patterns.groupby("lag", as_index=False)["mean"].mean()
+            table = self._patterns_of(branch)
+            table = table.groupby("lag", as_index=False)["mean"].mean()
             table = table.rename(columns={"mean": "weight"})
         else:
             table = self._lag_sensitivity_of(variable)
@@ -193,7 +221,8 @@ class Explanation:
         named = ", ".join(
             f"{int(lag)} ({weight:.1%})" for lag, weight in zip(lags["lag"], lags["weight"])
         )
-        lines.append(f"Most attention per step went to the lags {named}.")
+        where = "" if len(self.branches) == 1 else f" within the {self.branches[0].name} window"
+        lines.append(f"Most attention per step{where} went to the lags {named}.")
         table = self.importance()
         if self.sensitivity_shares:
             named = ", ".join(
@@ -203,11 +232,10 @@ class Explanation:
             lines.append(f"The forecast is most sensitive to {named}.")
         return " ".join(lines)
 
-    def plot_attention(self, ax: Any = None) -> Any:
+    def plot_attention(self, ax: Any = None, *, branch: str | None = None) -> Any:
         """Draw mean attention by horizon and lag as a picture; takes and returns an Axes."""
-        return _heat_map(
-            self._patterns, "mean", "mean attention", "Where in time the forecast looked", ax
-        )
+        title = "Where in time the forecast looked"
+        return _heat_map(self._patterns_of(branch), "mean", "mean attention", title, ax)
 
     def plot_lag_sensitivity(self, variable: Any, ax: Any = None) -> Any:
         """Draw the sensitivity to single past values of a variable named in ``lags_of``."""
@@ -231,6 +259,13 @@ class Explanation:
         ax.legend()
         return ax
 
+    def _patterns_of(self, branch: str | None) -> pd.DataFrame:
+        """Return the rows of `temporal_patterns` of one branch, the first by default."""
+        names = [branch.name for branch in self.branches]
+        if branch is not None and branch not in names:
+            raise ValueError(f"branch: expected one of {names}, received {branch!r}.")
+        return self._patterns[self._patterns["branch"] == (branch or names[0])]
+
     def _lag_sensitivity_of(self, variable: Any) -> pd.DataFrame:
         """Return the rows of `lag_sensitivity` of one variable."""
         table = self.lag_sensitivity
@@ -252,27 +287,30 @@ class Explanation:
         columns["cutoff"] = self.cutoffs[window]
         return columns
 
-    @cached_property
-    def _lags(self) -> np.ndarray:
+    def _lags(self, branch: Branch) -> np.ndarray:
         """(E, K) steps from each source to the target; negative where the source is later."""
-        position = np.arange(self.scores.shape[2]) - self.context_length
-        return (self.step - 1)[:, None] - position[None, :]
+        return (self.step - 1)[:, None] - branch.last[None, :]
 
     @cached_property
     def _attention(self) -> pd.DataFrame:
-        entry, head, source = np.nonzero(self.scores)
-        window = self.window[entry]
-        return pd.DataFrame(
-            {
+        steps = len(self.source_times) // max(len(self.cutoffs), 1)
+        parts = []
+        for branch in self.branches:
+            entry, head, source = np.nonzero(branch.scores)
+            window, last = self.window[entry], branch.last[source]
+            table = {
                 **self._labels(window),
                 "horizon": self.step[entry],
                 "target_time": self.target_times[entry],
+                "branch": np.full(len(entry), branch.name, dtype=object),
                 "head": head,
-                "lag": self._lags[entry, source],
-                "source_time": self.source_times[window * self.scores.shape[2] + source],
-                "weight": self.scores[entry, head, source],
+                "lag": self.step[entry] - 1 - last,
+                "source_time": self.source_times[window * steps + self.context_length + last],
+                "source_width": last - branch.first[source] + 1,
+                "weight": branch.scores[entry, head, source],
             }
-        )
+            parts.append(pd.DataFrame(table))
+        return pd.concat(parts, ignore_index=True)
 
     @cached_property
     def _selection(self) -> pd.DataFrame:
@@ -293,20 +331,25 @@ class Explanation:
 
     @cached_property
     def _patterns(self) -> pd.DataFrame:
-        weight = self.scores.mean(axis=1)
-        entry, source = np.nonzero(self._lags >= 0)
-        table = pd.DataFrame(
-            {
-                "horizon": self.step[entry],
-                "lag": self._lags[entry, source],
-                "weight": weight[entry, source].astype(np.float64),
-            }
-        )
-        groups = table.groupby(["horizon", "lag"])["weight"]
-        result = groups.agg("mean").to_frame("mean")
-        for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
-            result[name] = groups.quantile(level)
-        return result.reset_index()
+        parts = []
+        for branch in self.branches:
+            weight, lags = branch.scores.mean(axis=1), self._lags(branch)
+            entry, source = np.nonzero(lags >= 0)
+            table = pd.DataFrame(
+                {
+                    "horizon": self.step[entry],
+                    "lag": lags[entry, source],
+                    "source_width": (branch.last - branch.first + 1)[source],
+                    "weight": weight[entry, source].astype(np.float64),
+                }
+            )
+            groups = table.groupby(["horizon", "lag", "source_width"])["weight"]
+            result = groups.agg("mean").to_frame("mean")
+            for name, level in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
+                result[name] = groups.quantile(level)
+            parts.append(result.reset_index())
+            parts[-1].insert(0, "branch", branch.name)
+        return pd.concat(parts, ignore_index=True)
 
 
 def _heat_map(table: pd.DataFrame, values: str, label: str, title: str, ax: Any) -> Any:
