@@ -584,3 +584,82 @@ def test_import_is_light():
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert result.stderr == ""
+
+
+@pytest.mark.backends
+def test_the_published_network_serves_as_well(history, future):
+    model = FusionForecaster(horizon=7, context_length=9, architecture="tft", **ROLES, **SMALL)
+    model.fit(history)
+    table = model.forecast(future)
+    assert len(table) == 21
+    assert table.notna().all(axis=None)
+    assert set(model.explain(future).attention["branch"]) == {"all"}
+    twin = pickle.loads(pickle.dumps(model))
+    pd.testing.assert_frame_equal(twin.forecast(future), table)
+
+
+@pytest.mark.backends
+def test_an_ensemble_is_the_mean_of_what_its_seeds_give(history, future):
+    parameters = {**ROLES, **SMALL, "horizon": 7, "context_length": 9}
+    both = FusionForecaster(**parameters, n_estimators=2).fit(history)
+    first = FusionForecaster(**parameters).fit(history)
+    assert len(both.histories_) == 2
+    assert both.history_ == both.histories_[0] == first.history_
+    assert both.histories_[0] != both.histories_[1]
+    half = len(both.model_.get_weights()) // 2
+    for one, two in zip(both.model_.get_weights()[:half], first.model_.get_weights()):
+        np.testing.assert_array_equal(one, two)
+    asked = {"quantiles": [0.3]}
+    mean = both.predict(future, **asked)
+    assert not np.allclose(mean, first.predict(future, **asked))
+    np.testing.assert_allclose(
+        pickle.loads(pickle.dumps(both)).predict(future, **asked), mean, rtol=1e-6
+    )
+    attention = both.explain(future).attention
+    keys = ["store", "cutoff", "horizon", "branch", "head"]
+    np.testing.assert_allclose(attention.groupby(keys)["weight"].sum(), 1, atol=1e-5)
+
+
+def test_the_windows_of_the_fusion_network(history):
+    parameters = {**ROLES, **SMALL, "horizon": 7}
+    model = FusionForecaster(**parameters, long_window=30, short_window=10).fit(history)
+    assert model.context_length_ == 30
+    network = model.model_.network
+    assert (network.long_window, network.short_window) == (30, 10)
+    with pytest.raises(ValueError, match="two names for one thing"):
+        FusionForecaster(**parameters, context_length=20, long_window=30).fit(history)
+    with pytest.raises(ValueError, match="at most the 30 steps seen in all, received 31"):
+        FusionForecaster(**parameters, long_window=30, short_window=31).fit(history)
+
+
+def test_a_memory_is_trained_with_the_rest(history, future):
+    model = FusionForecaster(horizon=7, context_length=9, memory_size=4, **ROLES, **SMALL)
+    model.fit(history)
+    assert model.model_.network.memory.memory.shape == (4, 8)
+    assert np.isfinite(model.predict(future)).all()
+
+
+def test_a_warm_start_goes_on_from_the_present_weights(history, future):
+    parameters = {**ROLES, **SMALL, "horizon": 7, "context_length": 9}
+    model = FusionForecaster(**parameters, n_estimators=2, warm_start=True).fit(history)
+    before = model.predict(future)
+    encoder = model._fitted.encoder
+    other = history[history["store"] != "s1"].assign(sales=lambda frame: frame["sales"] + 5)
+    model.set_params(learning_rate=1e-9, averaging=0.0).fit(other)
+    assert model._fitted.encoder.vocabularies is encoder.vocabularies
+    assert list(model.series_) == ["s0", "s2"]
+    moved = model.predict(future[future["store"] != "s1"])
+    np.testing.assert_allclose(moved, before[(future["store"] != "s1").to_numpy()] + 5, rtol=1e-3)
+    model.set_params(learning_rate=1e-2).fit(history)
+    assert np.abs(model.predict(future) - before).max() > 1e-3
+    for change, message in (
+        ({"hidden_size": 16}, "hidden_size changed from 8 to 16"),
+        ({"n_estimators": 3}, "members changed from 2 to 3"),
+        ({"horizon": 3}, "horizon changed from 7 to 3"),
+        ({"observed": [], "known": ["price", "event", "weather"]}, "the known columns changed"),
+    ):
+        twin = pickle.loads(pickle.dumps(model)).set_params(**change)
+        with pytest.raises(ValueError, match=message):
+            twin.fit(history)
+    model.set_params(warm_start=False, hidden_size=16).fit(history)
+    assert np.isfinite(model.predict(future)).all()

@@ -3,6 +3,8 @@
 The public names are loaded when they are first used, so that ``import tsfusion`` costs little:
 
 - `FusionForecaster`: fit, predict, forecast, explain.
+- `PanelSplit`: cross-validation by time.
+- `audit_leakage`: does the future reach a forecast?
 - `tsfusion.components`: the attention layers and the parts of the network, as Keras layers.
 - `tsfusion.models`: the networks.
 - `tsfusion.data`: panels, windows, calendars and data sets.
@@ -15,6 +17,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tsfusion.data import PanelSplit
+    from tsfusion.evaluation import audit_leakage
     from tsfusion.exceptions import BeyondHorizonWarning, DataWarning, TsfusionWarning
     from tsfusion.explain import Explanation
     from tsfusion.forecaster import FusionForecaster
@@ -26,7 +30,9 @@ __all__ = [
     "DataWarning",
     "Explanation",
     "FusionForecaster",
+    "PanelSplit",
     "TsfusionWarning",
+    "audit_leakage",
     "components",
     "data",
     "evaluation",
@@ -39,6 +45,8 @@ _HOMES = {
     "TsfusionWarning": "tsfusion.exceptions",
     "Explanation": "tsfusion.explain",
     "FusionForecaster": "tsfusion.forecaster",
+    "PanelSplit": "tsfusion.data.splits",
+    "audit_leakage": "tsfusion.evaluation",
 }
 _MODULES = {"components", "data", "evaluation", "models"}
 

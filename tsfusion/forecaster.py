@@ -23,10 +23,12 @@ from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import INDEX, resolve_roles
+from tsfusion.data.scaling import TargetScaler
+from tsfusion.data.time_features import HOLIDAY_NAMES, holiday_calendar
 from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
 from tsfusion.exceptions import BeyondHorizonWarning, DataWarning
 from tsfusion.prediction import Fitted, RowPlan, forecast_rows, known_end, plan_rows
-from tsfusion.quantiles import check_levels, interpolate_quantiles, mean_of_quantiles
+from tsfusion.quantiles import check_levels, mean_of_quantiles
 
 if TYPE_CHECKING:
     from tsfusion.explain import Explanation
@@ -74,6 +76,27 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     freq : str, number or None, default=None
         The step of time: an offset alias (``"h"``, ``"D"``, ``"MS"``), a number for numeric times,
         ``"rows"`` where every row is one step (trading days); None infers it.
+    target_transform : {"log1p", "box-cox", "yeo-johnson"} or TargetScaler, default=None
+        What the target goes through before the network sees it; forecasts and their quantiles come
+        back in its own units. A name stands for `tsfusion.data.TargetScaler` with a power for each
+        series; pass the object itself for one of the whole panel. Learned from the training rows.
+    scaler : {"standard", "robust"}, default="standard"
+        Numeric columns are scaled by mean and standard deviation, or by median and interquartile
+        range.
+    max_categories : int or None, default=1000
+        The most categories of a column with a code of their own: those with the most training rows.
+        The others count as never seen, with a `DataWarning`. A category of a known column takes
+        about ``2 * hidden_size`` weights, which learn from its rows alone: 1000 take as many as all
+        the rest of a network of the default width. None for no limit.
+    holidays : str, pair or dict, default=None
+        Public holidays as known variables (needs the extra ``holidays``): a country (``"DE"``), one
+        with its subdivision (``"US-CA"`` or ``("US", "CA")``), a dict of these by series, or the
+        name of a static column that holds them. For steps of a day or less, which holiday it is and
+        the days to the next; for longer ones, how many holidays a step has.
+    time_features : dict of str to callable, default=None
+        Functions of time as further known variables, by name: each takes a DatetimeIndex (local
+        time, without a zone; an Index of numbers where the times are numbers) and returns a number
+        or a text for every time. To pickle the estimator, define them at the top of a module.
     quantiles : sequence of float, default=(0.1, 0.5, 0.9)
         The levels that `forecast` gives; nine levels are always trained, so any other level can be
         asked for later.
@@ -110,6 +133,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     patience : int, default=5
         Epochs without improvement on the validation tail before training stops; the best weights
         are kept.
+    averaging : float, default=0.99
+        Momentum of the moving average over training steps that the weights are taken from; 0 for
+        the last weights. With an ``optimizer`` of your own, it decides (``use_ema=``).
+    n_estimators : int, default=1
+        Networks that are trained, each from its own seed; their quantiles are averaged.
+    warm_start : bool, default=False
+        Whether a further `fit` goes on from the present weights, with the encoders, units and
+        frequency learned before (fine-tuning); the memory becomes that of the new data.
     optimizer : str or keras.optimizers.Optimizer, default=None
         None is Adam with a cosine schedule and gradients clipped to norm 1.
     loss : keras.losses.Loss or callable, default=None
@@ -129,6 +160,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         The network with the scaling around it.
     history_ : dict of list of float
         Losses per epoch: ``loss`` and, with a validation tail, ``val_loss``.
+    histories_ : list of dict
+        The same for each of ``n_estimators`` networks; ``history_`` is the first.
     levels_ : tuple of float
         The trained quantile levels.
     context_length_ : int
@@ -168,9 +201,17 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     ['month', 'mean', 'q0.1', 'q0.5', 'q0.9']
     """
 
+    model_: Any
+    _architecture_: dict[str, Any]
+
     _parameter_constraints: ClassVar[dict] = {
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), None],
+        "target_transform": [StrOptions({"log1p", "box-cox", "yeo-johnson"}), TargetScaler, None],
+        "scaler": [StrOptions({"standard", "robust"})],
+        "max_categories": [Interval(Integral, 1, None, closed="left"), None],
+        "holidays": [str, tuple, dict, None],
+        "time_features": [dict, None],
         "beyond": [StrOptions({"roll", "raise", "nan"})],
         "architecture": [StrOptions({"fusion", "tft"})],
         "short_window": [Interval(Integral, 1, None, closed="left"), None],
@@ -185,6 +226,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "validation_size": [Interval(Real, 0, 1, closed="left")],
         "patience": [Interval(Integral, 0, None, closed="left")],
+        "averaging": [Interval(Real, 0, 1, closed="left")],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
         "jit_compile": ["boolean", None],
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "random_state": ["random_state"],
@@ -203,6 +247,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         static: Any = None,
         weight: Any = None,
         freq: Any = None,
+        target_transform: Any = None,
+        scaler: str = "standard",
+        max_categories: int | None = 1000,
+        holidays: Any = None,
+        time_features: dict[str, Any] | None = None,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         beyond: str = "roll",
         architecture: str = "fusion",
@@ -218,6 +267,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         learning_rate: float = 1e-3,
         validation_size: float = 0.1,
         patience: int = 5,
+        averaging: float = 0.99,
+        n_estimators: int = 1,
+        warm_start: bool = False,
         optimizer: Any = None,
         loss: Any = None,
         callbacks: Any = None,
@@ -235,6 +287,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.static = static
         self.weight = weight
         self.freq = freq
+        self.target_transform = target_transform
+        self.scaler = scaler
+        self.max_categories = max_categories
+        self.holidays = holidays
+        self.time_features = time_features
         self.quantiles = quantiles
         self.beyond = beyond
         self.architecture = architecture
@@ -250,6 +307,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.validation_size = validation_size
         self.patience = patience
+        self.averaging = averaging
+        self.n_estimators = n_estimators
+        self.warm_start = warm_start
         self.optimizer = optimizer
         self.loss = loss
         self.callbacks = callbacks
@@ -300,6 +360,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             y_name=getattr(y, "name", None),
             y_given=y is not None,
         )
+        _check_time_variables(roles, self.time_features or {}, self.holidays is not None)
         if roles.ignored:
             warnings.warn(
                 f"The columns {list(roles.ignored)} have no role and are left out; list them in "
@@ -308,25 +369,20 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
         levels = tuple(sorted({*_BASE_LEVELS, *asked}))
-        learned = self._learn(frame, _aligned(y, X), roles, levels)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        again = self.warm_start and hasattr(self, "_fitted")
+        if again:
+            self._check_same_shape(roles, levels)
+        learned = self._learn(frame, _aligned(y, X), roles, levels, again)
         architecture = self._architecture(learned.panel, learned.fitted)
-        from tsfusion.models.factory import make_model
-        from tsfusion.training.fit import seeded, train
-
-        with seeded(seed):
-            model = make_model(architecture)
-        history = train(
-            model,
-            learned.panel,
-            learned.training,
-            learned.validation,
-            self._plan(learned.fitted, seed),
-            stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
-        )
+        weights: list[np.ndarray] | None = None
+        if again:
+            _check_same_network(architecture, self._architecture_)
+            weights = self.model_.get_weights()
+        model, histories = self._train(learned, architecture, weights)
         self._forget()
         self.model_ = model
-        self.history_ = history
+        self.history_ = histories[0]
+        self.histories_ = histories
         self.levels_ = levels
         self.context_length_ = learned.fitted.context_length
         self.freq_ = learned.fitted.encoder.timeline.freq
@@ -377,10 +433,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         rows = self._fitted.encoder.read(
             frame, kind="X", memory=memory, with_target=False, first=first
         )
-        values = self._answer(memory, rows, "X")
+        values = self._answer(memory, rows, "X", levels or ())
         if levels is None:
             return mean_of_quantiles(values, self.levels_)
-        return interpolate_quantiles(values, self.levels_, levels)
+        return values[:, len(self.levels_) :]
 
     def forecast(
         self, future: Any = None, *, horizon: int | None = None, quantiles: Any = None,
@@ -431,12 +487,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             self._check_follows(memory, rows)
             if horizon is not None:
                 rows = rows.take(_within_series(rows) < steps)
-        values = self._answer(memory, rows, "future")
+        values = self._answer(memory, rows, "future", levels)
+        trained = len(self.levels_)
         table = self._keys(rows)
-        table["mean"] = mean_of_quantiles(values, self.levels_)
-        asked = interpolate_quantiles(values, self.levels_, levels)
+        table["mean"] = mean_of_quantiles(values[:, :trained], self.levels_)
         for i, level in enumerate(levels):
-            table[f"q{level:g}"] = asked[:, i]
+            table[f"q{level:g}"] = values[:, trained + i]
         return pd.DataFrame(table)
 
     def make_future_dataframe(
@@ -498,6 +554,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             with_target=True,
             first=len(self._memory),
         )
+        self._fitted.check_history(rows)
         self._memory = self._memory.upsert(rows.sorted())
         return self
 
@@ -555,11 +612,19 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows, listed
         )
 
-    def _learn(self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple) -> _Learned:
+    def _learn(
+        self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, again: bool
+    ) -> _Learned:
         """Encode the data; without enough rows for a validation tail, do without one."""
-        learned = self._encode(frame, y, roles, levels, float(self.validation_size))
+
+        def encode(validation_size: float) -> _Learned:
+            if again:
+                return self._encode_again(frame, y, validation_size)
+            return self._encode(frame, y, roles, levels, validation_size)
+
+        learned = encode(float(self.validation_size))
         if len(learned.training) == 0 and learned.fitted.encoder.boundary is not None:
-            learned = self._encode(frame, y, roles, levels, 0.0)
+            learned = encode(0.0)
         if len(learned.training) == 0:
             known = int(np.isfinite(learned.rows.target).sum())
             few = f" Found array with {len(frame)} sample(s), a minimum of 2 is required."
@@ -572,30 +637,66 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     def _encode(
         self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, validation_size: float
     ) -> _Learned:
-        encoder = PanelEncoder(roles, self.freq)
+        encoder = PanelEncoder(
+            roles, self.freq, scaler=self.scaler, max_categories=self.max_categories
+        )
         rows = encoder.fit(frame, y, validation_size=validation_size, horizon=self.horizon)
         train = slice(None) if encoder.boundary is None else rows.ordinal < encoder.boundary
+        transform = self.target_transform
         fitted = Fitted(
             encoder=encoder,
-            calendar=CalendarCodes.learn(encoder.timeline, rows.ordinal[train]),
-            units=Units.learn(rows, encoder.boundary),
+            calendar=CalendarCodes.learn(
+                encoder.timeline,
+                rows.ordinal[train],
+                rows,
+                rows.series[train],
+                functions=self.time_features,
+                holidays=holiday_calendar(self.holidays, encoder),
+            ),
+            units=Units.learn(
+                rows,
+                encoder.boundary,
+                TargetScaler(transform) if isinstance(transform, str) else transform,
+            ),
             context_length=0,
             horizon=int(self.horizon),
             levels=levels,
         )
         panel = fitted.panel(rows)
         fitted = replace(fitted, context_length=self._context(encoder, panel))
-        shape = {"context_length": fitted.context_length, "horizon": fitted.horizon}
-        return _Learned(
-            fitted,
-            rows,
-            panel,
-            training_windows(panel, encoder.boundary, **shape),
-            validation_windows(panel, encoder.boundary, **shape),
+        return _Learned.of(fitted, rows, panel)
+
+    def _encode_again(self, frame: pd.DataFrame, y: Any, validation_size: float) -> _Learned:
+        """Read more data as the present encoder does: the network knows its codes and units."""
+        encoder, rows = self._fitted.encoder.read_training(
+            frame,
+            y,
+            validation_size=validation_size,
+            horizon=self._fitted.horizon,
+            memory=self._memory,
         )
+        fitted = replace(self._fitted, encoder=encoder)
+        fitted.check_history(rows)
+        return _Learned.of(fitted, rows, fitted.panel(rows))
+
+    def _check_same_shape(self, roles: Any, levels: tuple) -> None:
+        """Raise if a warm start could not go on with the present network."""
+        before = self._fitted
+        for name, was, now in (
+            ("quantiles", before.levels, levels),
+            ("horizon", before.horizon, int(self.horizon)),
+            *((f"the {role} columns", getattr(before.encoder.roles, role), getattr(roles, role))
+              for role in ("known", "observed", "static")),
+        ):  # fmt: skip
+            if was != now:
+                raise ValueError(
+                    f"warm_start: {name} changed from {was} to {now} since the last fit, and the "
+                    "network cannot go on. Set warm_start=False to begin anew."
+                )
 
     def _check_windows(self) -> None:
-        seen = {self.context_length, self.long_window} - {None}
+        asked = (self.context_length, self.long_window)
+        seen = {int(steps) for steps in asked if steps is not None}
         if len(seen) > 1:
             raise ValueError(
                 "context_length and long_window are two names for one thing: expected one of them, "
@@ -645,6 +746,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             }
         return {
             "architecture": self.architecture,
+            "members": int(self.n_estimators),
             "num_observed": panel.n_observed_real,
             "network": network,
         }
@@ -657,10 +759,43 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         wanted = max(2 * season_length(freq), int(self.horizon), _LEAST_SHORT)
         return min(wanted, _MOST_SHORT, context_length)
 
-    def _plan(self, fitted: Fitted, seed: int) -> Any:
+    def _train(
+        self, learned: _Learned, architecture: dict, weights: list[np.ndarray] | None
+    ) -> tuple[Any, list[dict]]:
+        """Train each member of the ensemble, from ``weights`` if given; return them as a model."""
+        from tsfusion.models.factory import make_model
+        from tsfusion.training.fit import Start, seeded, train
+
+        random = check_random_state(self.random_state)
+        seeds = [int(seed) for seed in random.randint(2**31 - 1, size=int(self.n_estimators))]
+        starts: list[Start] = []
+        for seed in seeds:
+            with seeded(seed):
+                model = make_model({**architecture, "members": 1})
+            if weights is not None:
+                size = len(weights) // len(seeds)
+                model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
+            starts.append(Start.of(model, seed))
+        runs = train(
+            model,
+            learned.panel,
+            learned.training,
+            learned.validation,
+            self._plan(learned.fitted),
+            starts,
+            stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+        )
+        if len(runs) > 1:
+            model = make_model(architecture)
+            model.set_weights([weight for run in runs for weight in run.weights])
+        return model, [run.history for run in runs]
+
+    def _plan(self, fitted: Fitted) -> Any:
         from tsfusion.training.fit import TrainingPlan
 
         return TrainingPlan(
+            architecture=self.architecture,
+            hidden_size=int(self.hidden_size),
             context_length=fitted.context_length,
             horizon=fitted.horizon,
             levels=fitted.levels,
@@ -673,8 +808,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             loss=self.loss,
             callbacks=self.callbacks,
             jit_compile=self.jit_compile,
+            averaging=float(self.averaging),
             verbose=int(self.verbose),
-            seed=seed,
         )
 
     def _forget(self) -> None:
@@ -713,23 +848,26 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         """Return also the codes of the series to forecast: those of the context, or all."""
         memory = self._memory
         if context is None:
-            return memory, np.unique(memory.series)
+            return memory, np.flatnonzero(memory.counts())
         frame = self._read_frame(context, "context")
         _check_not_empty(frame)
         rows = self._fitted.encoder.read(
             frame, kind="context", memory=memory, with_target=True
         ).sorted()
+        self._fitted.check_history(rows)
         replaced = np.unique(rows.series)
         return memory.take(~np.isin(memory.series, replaced)).upsert(rows), replaced
 
-    def _answer(self, memory: Rows, rows: Rows, kind: str) -> np.ndarray:
-        """Return (R, Q) quantiles of rows, after the checks that concern the horizon."""
+    def _answer(
+        self, memory: Rows, rows: Rows, kind: str, levels: Sequence[float] = ()
+    ) -> np.ndarray:
+        """Return (R, Q + L) quantiles of rows at the trained levels and at further ones."""
         _check_seen(rows, memory, kind)
         if len(rows) == 0:
-            return np.zeros((0, len(self.levels_)))
+            return np.zeros((0, len(self.levels_) + len(levels)))
         plan = plan_rows(self._fitted, memory, rows)
         self._check_horizon(plan)
-        return forecast_rows(self._fitted, self.model_, plan, beyond=self.beyond)
+        return forecast_rows(self._fitted, self.model_, plan, beyond=self.beyond, levels=levels)
 
     def _check_horizon(self, plan: RowPlan) -> None:
         past = plan.step > self._fitted.horizon
@@ -865,6 +1003,30 @@ class _Learned:
     training: Any
     validation: Any
 
+    @classmethod
+    def of(cls, fitted: Fitted, rows: Rows, panel: Panel) -> _Learned:
+        """Find the windows."""
+        shape = {"context_length": fitted.context_length, "horizon": fitted.horizon}
+        boundary = fitted.encoder.boundary
+        training = training_windows(panel, boundary, **shape)
+        return cls(fitted, rows, panel, training, validation_windows(panel, boundary, **shape))
+
+
+def _check_same_network(now: dict[str, Any], before: dict[str, Any]) -> None:
+    """Raise if a warm start asks for another network than the present one."""
+    flat = [{**given, **given["network"]} for given in (before, now)]
+    # Dropout has no weights: it may change.
+    changed = [
+        name for name in flat[1] if name not in ("network", "dropout")
+        and flat[0].get(name) != flat[1][name]
+    ]  # fmt: skip
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"warm_start: {name} changed from {flat[0].get(name)} to {flat[1][name]} since the "
+            "last fit, and the network cannot go on. Set warm_start=False to begin anew."
+        )
+
 
 def _aligned(y: Any, X: Any) -> Any:
     """Drop the index of y where X has none: the order of the rows is all there is to go by."""
@@ -883,9 +1045,7 @@ def _check_not_empty(frame: pd.DataFrame) -> None:
 
 def _check_seen(rows: Rows, memory: Rows, kind: str) -> None:
     """Raise if a row belongs to a series without history."""
-    have = np.zeros(len(rows.labels), bool)
-    have[np.unique(memory.series)] = True
-    unseen = ~have[rows.series]
+    unseen = memory.counts(len(rows.labels))[rows.series] == 0
     if not unseen.any():
         return
     label = rows.labels[rows.series[unseen.argmax()]]
@@ -899,9 +1059,28 @@ def _check_seen(rows: Rows, memory: Rows, kind: str) -> None:
     )
 
 
+def _check_time_variables(roles: Any, features: dict, with_holidays: bool) -> None:
+    """Raise unless time features are named functions, and no column bears a name that is added."""
+    for name, function in features.items():
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(
+                "time_features: expected a dict of names and functions of time, received "
+                f"{name!r}: {function!r}."
+            )
+    columns = {roles.target, *roles.known, *roles.observed, *roles.static}
+    names = {"time_features": features, "holidays": HOLIDAY_NAMES if with_holidays else ()}
+    for parameter, added in names.items():
+        taken = next((name for name in added if name in columns), None)
+        if taken is not None:
+            raise ValueError(
+                f"{parameter}: adds a variable {taken!r}, but a column of X has that name. Rename "
+                "the column, or leave one of them out."
+            )
+
+
 def _within_series(rows: Rows) -> np.ndarray:
     """Return (R,) the place of each row in its series, from 0; rows are sorted."""
-    count = np.bincount(rows.series, minlength=len(rows.labels))
+    count = rows.counts()
     return np.arange(len(rows)) - (np.cumsum(count) - count)[rows.series]
 
 

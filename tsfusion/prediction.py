@@ -6,6 +6,7 @@ Relies on the panel (data) and on a built model; knows nothing of the estimator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.windows import WindowIndex, gather
+from tsfusion.quantiles import interpolate_quantiles
 
 __all__ = ["Fitted", "RowPlan", "forecast_rows", "known_end", "plan_rows", "run_model"]
 
@@ -35,16 +37,27 @@ class Fitted:
     levels: tuple[float, ...]
 
     def panel(self, rows: Rows) -> Panel:
-        """Lay sorted rows out as a panel."""
+        """Lay sorted rows out as a panel, its target in the units of the scaler."""
         roles = self.encoder.roles
         return Panel.build(
-            rows,
+            self.units.scaled(rows),
             self.encoder.timeline,
             self.calendar,
             self.units,
             n_observed_real=len(roles.observed_real),
             n_observed_categorical=len(roles.observed_categorical),
         )
+
+    def in_user_units(self, panel: Panel, series: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return network values (R, Q) of series (R,) in the user's units."""
+        scaled = panel.offset[series][:, None] + panel.unit[series][:, None] * values
+        return self.units.restored(scaled, panel.labels, series)
+
+    def check_history(self, rows: Rows) -> None:
+        """Raise or warn where new history does not go with what was learned."""
+        self.units.check(rows)
+        if self.calendar.holidays is not None:
+            self.calendar.holidays.warn_of_unknown(rows)
 
     @property
     def median(self) -> int:
@@ -136,7 +149,9 @@ def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
     if fitted.encoder.roles.known:
         _check_no_skipped(fitted, panel, rows, origin, place, after & (found >= 0) & has_past)
     key, window = np.unique(np.stack([rows.series, origin], axis=1), axis=0, return_inverse=True)
-    calendar_real, calendar_codes = fitted.calendar.encode(timeline, rows.ordinal)
+    calendar_real, calendar_codes = fitted.calendar.encode(
+        timeline, rows.ordinal, rows, rows.series
+    )
     return RowPlan(
         panel=panel,
         windows=WindowIndex(key[:, 1], key[:, 0]),
@@ -173,8 +188,14 @@ def _of_series(fitted: Fitted, labels: pd.Index, code: int) -> str:
     return f" in series {labels[code]!r}" if fitted.encoder.roles.series else ""
 
 
-def forecast_rows(fitted: Fitted, model: Any, plan: RowPlan, *, beyond: str) -> np.ndarray:
-    """Return (R, Q) quantiles of the planned rows in the user's units.
+def forecast_rows(
+    fitted: Fitted, model: Any, plan: RowPlan, *, beyond: str,
+    levels: Sequence[float] = (),
+) -> np.ndarray:  # fmt: skip
+    """Return (R, Q + L) quantiles of the planned rows in the user's units.
+
+    After the trained levels come further ``levels``, interpolated before a scaler is inverted, so
+    that they, too, stay in the domain of the target.
 
     Past the horizon, ``beyond="roll"`` feeds the median forward; the spread at the end of one pass
     is added in quadrature to that of the next (independent errors). ``"nan"`` gives NaN there.
@@ -191,9 +212,10 @@ def forecast_rows(fitted: Fitted, model: Any, plan: RowPlan, *, beyond: str) -> 
         if beyond == "roll":
             passes = -(-int(deepest[first:stop].max()) // fitted.horizon)
         result[rows] = _forecast_chunk(fitted, model, plan, first, stop, rows, passes)
-    series = plan.windows.series[plan.window]
-    panel = plan.panel
-    return panel.offset[series][:, None] + panel.unit[series][:, None] * result
+    if levels:
+        further = interpolate_quantiles(result, fitted.levels, levels)
+        result = np.concatenate([result, further], axis=1)
+    return fitted.in_user_units(plan.panel, plan.windows.series[plan.window], result)
 
 
 def _forecast_chunk(

@@ -1,5 +1,7 @@
 """What is learned from which rows, how later frames are read, and what is refused."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,9 +9,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.compose import make_column_selector
 
 from tsfusion.data.encoder import PanelEncoder, Rows, _order
 from tsfusion.data.roles import resolve_roles
+from tsfusion.exceptions import DataWarning
 
 DAYS = 40
 ROLES = {
@@ -362,3 +366,98 @@ def test_the_validation_tail_is_a_share_of_the_times_but_no_less_than_a_horizon(
     encoder, rows = fit(validation_size=validation_size, horizon=horizon)
     first = None if expected is None else rows.ordinal[0] + expected
     assert encoder.boundary == first
+
+
+def test_robust_columns_have_median_and_interquartile_range():
+    roles = resolve_roles(FRAME, **ROLES)
+    encoder = PanelEncoder(roles, scaler="robust")
+    encoder.fit(FRAME, None, validation_size=0.25, horizon=3)
+    train = FRAME[FRAME["date"] < FRAME["date"].min() + pd.Timedelta(days=30)]
+    for name in ("price", "weather"):
+        low, median, high = train[name].quantile([0.25, 0.5, 0.75])
+        assert encoder.location[name] == pytest.approx(median)
+        assert encoder.scale[name] == pytest.approx(high - low)
+    rare = np.where(np.arange(80) % 10 == 0, 500.0, 0.0)
+    encoder.fit(FRAME.assign(price=rare), None, validation_size=0, horizon=3)
+    assert encoder.location["price"] == 0
+    assert encoder.scale["price"] == pytest.approx(rare.std())
+
+
+def limited(events, most, validation_size=0.0):
+    frame = FRAME.sort_values(["store", "date"]).assign(event=events)
+    encoder = PanelEncoder(resolve_roles(frame, **ROLES), max_categories=most)
+    return encoder, encoder.fit(frame, None, validation_size=validation_size, horizon=3)
+
+
+def test_the_most_frequent_categories_keep_their_codes():
+    events = np.array(["d"] * 30 + ["b", "c", "a"] * 10 + ["z"] * 20)
+    message = r"'event' has 5 categories in training: the 3 most frequent .* other 2 \(20 of 80 row"
+    with pytest.warns(DataWarning, match=message) as caught:
+        encoder, rows = limited(events, 3)
+    assert len(caught) == 1
+    assert encoder.vocabularies["event"].tolist() == ["a", "d", "z"]
+    codes = rows.categorical[:, 1]
+    assert codes.tolist() == pd.Series(events).map({"a": 1, "d": 2, "z": 3}).fillna(0).tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert limited(events, 5)[0].vocabularies["event"].tolist() == list("abcdz")
+        assert limited(events, None)[0].vocabularies["event"].tolist() == list("abcdz")
+        later = read(encoder, FRAME.assign(event="b"), rows)
+    assert (later.categorical[:, 1] == 0).all()
+
+
+def test_only_training_rows_count_for_the_limit():
+    events = np.tile(["a"] * 10 + ["b"] * 8 + ["c"] * 12 + ["d"] * 10, 2)
+    with pytest.warns(DataWarning, match="has 3 categories in training"):
+        encoder, _ = limited(events, 2, validation_size=0.25)
+    assert encoder.vocabularies["event"].tolist() == ["a", "c"]
+
+
+def test_the_limit_counts_static_columns_and_mixed_types():
+    with pytest.warns(DataWarning) as caught:
+        encoder, rows = limited(np.array(["x", 1] * 40, dtype=object), 1)
+    named = [str(warning.message).split("'")[1] for warning in caught]
+    assert sorted(named) == ["event", "region", "sky"]
+    assert encoder.vocabularies["region"].tolist() == ["north"]
+    assert rows.static_categorical.ravel().tolist() == [1, 0]
+    assert len(encoder.vocabularies["event"]) == 1
+
+
+@pytest.mark.parametrize("dtype", [bool, object, "boolean", "bool[pyarrow]"])
+def test_booleans_are_numbers(dtype):
+    flags = pd.Series(np.arange(80) % 3 == 0)
+    encoder, rows = fit(FRAME.assign(price=flags.astype(dtype)), validation_size=0)
+    assert encoder.location["price"] == pytest.approx(flags.mean())
+    assert sorted(set(rows.real[:, 1] > 0)) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pd.date_range("2024-01-01", periods=80), "datetime64"),
+        (pd.date_range("2024-01-01", periods=80).date, "date"),
+        (pd.date_range("2024-01-01", periods=80).to_pydatetime().astype(object), "datetime"),
+        (pd.period_range("2024-01", periods=80, freq="M"), "period"),
+        (pd.to_timedelta(np.arange(80), unit="D"), "timedelta64"),
+        (pa.array(np.arange(80), pa.duration("s")), "duration"),
+        (pa.array(np.arange(80).astype("int32"), pa.date32()), "date32"),
+    ],
+)
+@pytest.mark.parametrize("role", ["known", "observed", "static"])
+def test_dates_are_no_features(values, kind, role):
+    if isinstance(values, pa.Array):
+        values = pd.array(values, dtype=pd.ArrowDtype(values.type))
+    frame = FRAME.assign(since=pd.Series(values, dtype=object if kind == "datetime" else None))
+    message = (
+        f"{role.capitalize()} column 'since': expected numbers .* {kind}.* days since an event"
+    )
+    with pytest.raises(TypeError, match=message):
+        fit(frame, **{role: [*ROLES[role], "since"]})
+
+
+def test_column_selectors_find_what_lists_name():
+    encoder, rows = fit(observed=make_column_selector(pattern="^(?:weather|sky)$"))
+    assert_equal_rows(rows, fit()[1])
+    text = make_column_selector(dtype_include="str")
+    encoder, _ = fit(known=text, observed=["weather", "price", "sky"], static=["size"])
+    assert encoder.roles.known == ("event", "region")

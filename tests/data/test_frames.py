@@ -53,6 +53,48 @@ def test_a_lazy_frame_is_asked_to_collect():
         as_frame(pl.DataFrame({"a": [1]}).lazy())
 
 
+def test_only_the_columns_asked_for_are_read():
+    table = pl.from_arrow(pa.Table.from_pandas(FRAME)).with_columns(junk=pl.lit(None, pl.Object))
+    assert as_frame(table, columns={"price", "day"}).columns.tolist() == ["day", "price"]
+
+
+def test_columns_of_other_libraries_keep_their_meaning():
+    table = pa.table(
+        {
+            "day": pa.array([18_628, None], pa.date32()),
+            "price": pa.array([decimal.Decimal("1.25"), None], pa.decimal128(9, 2)),
+            "zone": pa.array([0, 1], pa.timestamp("us", tz="Europe/Berlin")),
+            "code": pa.array(["a", None]).dictionary_encode(),
+        }
+    )
+    frame = as_frame(table)
+    assert frame["day"].tolist() == [pd.Timestamp("2021-01-01"), pd.NaT]
+    np.testing.assert_array_equal(frame["price"], [1.25, np.nan])
+    assert str(frame["zone"].dtype) == "datetime64[us, Europe/Berlin]"
+    assert isinstance(frame["code"].dtype, pd.CategoricalDtype)
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        ("text", TypeError, r"X: expected a DataFrame or a 2-D array, received str 'text'\."),
+        (None, TypeError, r"received None\."),
+        (3.5, TypeError, "received float '3.5'"),
+        ({"a": [1]}, TypeError, r"received dict.*pd.DataFrame\(X\)"),
+        (object(), TypeError, "received object"),
+        (np.zeros(3), ValueError, "Expected 2D array, got 1D array of 3 values.*Reshape your data"),
+        ([1, 2], ValueError, "Expected 2D array, got 1D array of 2 values.*Reshape your data"),
+        (pd.Series([1]), TypeError, r"a single column \(Series\). Reshape your data"),
+        (pl.Series([1]), TypeError, r"a single column \(Series\)"),
+        (pa.chunked_array([[1]]), TypeError, r"a single column \(ChunkedArray\)"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(X, error, message):
+    with pytest.raises(error, match=message) as caught:
+        as_frame(X)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "column",
     [

@@ -1,7 +1,9 @@
 """Times of every kind to step numbers and back; what must be refused, and in which words."""
 
 import datetime
+import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -318,6 +320,57 @@ def test_what_is_no_time_is_refused(times, error, message):
 def test_times_without_a_frequency_are_refused(times, freq, message):
     with pytest.raises(ValueError, match=message):
         learn(times, freq=freq)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "step", "mend"),
+    [
+        (pd.date_range("2021-01-01", periods=6, freq="2D"),
+         pd.date_range("2021-01-04", periods=6, freq="2D"), "'2D'", "freq='D'"),
+        (pd.date_range("2021-01-01", periods=6, freq="h"),
+         pd.date_range("2021-01-01 00:40", periods=6, freq="h"), "'h'", "freq='20min'"),
+        (pd.date_range("2021-01-04", periods=6, freq="W-MON"),
+         pd.date_range("2021-01-06", periods=6, freq="W-WED"), "'W-MON'", "freq='D'"),
+        (pd.date_range("2021-01-01", periods=6, freq="QS"),
+         pd.date_range("2021-02-01", periods=6, freq="QS-FEB"), "'QS'", "freq='MS'"),
+        (pd.date_range("2021-01-31", periods=6, freq="2YE"),
+         pd.date_range("2021-06-30", periods=6, freq="2YE-JUN"), "'2YE'", "freq='6ME'"),
+        (np.arange(0, 30, 5), np.arange(3, 33, 5), "5", "freq=1"),
+        (np.arange(0, 30, 10), np.arange(5, 35, 10), "10", "freq=5"),
+        (np.arange(6) * 0.5, np.arange(6) * 0.5 + 0.2, "0.5", None),
+        (pd.date_range("2021-01-01", periods=6, freq="D", tz="Europe/Berlin"),
+         pd.date_range("2021-01-01 12:00", periods=6, freq="D", tz="Europe/Berlin"), "'D'",
+         "freq='12h'"),
+    ],
+)  # fmt: skip
+def test_series_between_the_steps_of_the_others_are_named(first, second, step, mend):
+    raw = raw_times(column([*first, *second]), "t")
+    series, labels = np.repeat([0, 1], [len(first), len(second)]), pd.Index(["a", "b"])
+    message = (
+        rf"series 'b' does not share the steps .* step is {re.escape(step)}, but .* "
+        rf"\(row {len(first)}\)"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        infer_timeline(raw, series, "t", None, None, labels)
+    assert (mend in str(caught.value)) if mend else ("pass freq" not in str(caught.value))
+    if mend:
+        finer = mend.removeprefix("freq=")
+        freq = int(finer) if finer.isdigit() else finer.strip("'")
+        infer_timeline(raw, series, "t", freq).ordinals(raw, "t")
+    with pytest.raises(ValueError, match="a series does not share"):
+        infer_timeline(raw, series, "t")
+
+
+def test_times_that_stand_for_many_rows_count_as_often():
+    raw = raw_times(pd.Series([0, 1, 0, 3]), "t")
+    series = np.array([0, 0, 1, 1])
+    assert infer_timeline(raw, series, "t").freq == 1
+    for count, freq in (([9, 9, 0, 1], 1), ([0, 2, 0, 2], 1)):
+        counted = replace(raw, count=np.array(count))
+        assert infer_timeline(counted, series, "t").freq == freq
+    counted = replace(raw, count=np.array([0, 1, 0, 2]))
+    with pytest.raises(ValueError, match=r"Most steps are 3, but the step to 1 \(row 1\)"):
+        infer_timeline(counted, series, "t")
 
 
 def test_integers_like_dates_are_taken_as_numbers_where_asked():

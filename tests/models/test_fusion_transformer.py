@@ -112,7 +112,9 @@ class Formulas(Paper):
         output = self[f"{name}/attention_output/bias"].copy()
         for n in range(heads):
             q, k, v = (
-                lambda x, p=p, n=n: x @ self[f"{name}/{p}/kernel"][:, n] + self[f"{name}/{p}/bias"][n]
+                lambda x, p=p, n=n: (
+                    x @ self[f"{name}/{p}/kernel"][:, n] + self[f"{name}/{p}/bias"][n]
+                )
                 for p in ("query", "key", "value")
             )
             a = softmax(np.array([q(query) @ k(keys[s]) for s in seen]) / np.sqrt(len(q(query))))

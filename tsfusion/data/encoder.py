@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from tsfusion.data.timeline import (
     raw_times,
     warn_of_coarser_series,
 )
+from tsfusion.exceptions import DataWarning
 
 __all__ = ["PanelEncoder", "Rows"]
 
@@ -67,6 +69,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def counts(self, size: int | None = None) -> np.ndarray:
+        """Return (S,) the number of rows of each series, S at least ``size``."""
+        return np.bincount(self.series, minlength=size or len(self.labels))
 
     def take(self, index: np.ndarray) -> Rows:
         """Return some of the rows (an index vector or a mask)."""
@@ -142,6 +148,12 @@ class PanelEncoder:
         Which column plays which part.
     freq : str, number or None, default=None
         The frequency; None infers it.
+    scaler : {"standard", "robust"}, default="standard"
+        What numeric columns are scaled by: mean and standard deviation, or median and
+        interquartile range (the standard deviation where that is 0).
+    max_categories : int or None, default=None
+        The most categories of a column that get a code of their own: those with the most training
+        rows, ties in sort order. The others share the code of unseen ones. None for no limit.
 
     Attributes
     ----------
@@ -150,14 +162,23 @@ class PanelEncoder:
     vocabularies : dict
         Category column -> Index of the categories seen in training (code i + 1).
     location, scale : dict
-        Real column -> mean and standard deviation over the training rows.
+        Real column -> what is taken off and divided by, learned from the training rows.
     boundary : int, float or None
         The first step of the validation tail; rows from there on taught the encoder nothing.
     """
 
-    def __init__(self, roles: Roles, freq: Any = None) -> None:
+    def __init__(
+        self,
+        roles: Roles,
+        freq: Any = None,
+        *,
+        scaler: str = "standard",
+        max_categories: int | None = None,
+    ) -> None:
         self.roles = roles
         self.freq = freq
+        self.scaler = scaler
+        self.max_categories = max_categories
         self.timeline: Timeline
         self.boundary: Any = None
         self.vocabularies: dict[Any, pd.Index] = {}
@@ -168,6 +189,11 @@ class PanelEncoder:
     def _named(self) -> list[Any]:
         roles = self.roles
         return [*roles.series, roles.time, *roles.known, *roles.observed, *roles.static]
+
+    @property
+    def columns(self) -> set[Any]:
+        """The columns of a frame that are read; the others have no role."""
+        return {*self._named, self.roles.target, self.roles.weight}
 
     def fit(self, X: Any, y: Any, *, validation_size: float, horizon: int) -> Rows:
         """Learn from training rows and return all rows, sorted by series and time.
@@ -187,7 +213,7 @@ class PanelEncoder:
         -------
         Rows
         """
-        frame = as_frame(X)
+        frame = as_frame(X, columns=self.columns)
         target = self._target(frame, y, X)
         labels, codes = self._series(frame)
         raw = self._times(frame)
@@ -198,7 +224,7 @@ class PanelEncoder:
         else:
             sorted_codes, sorted_raw = codes[order], _take_raw(raw, order)
         self.timeline = infer_timeline(
-            sorted_raw, sorted_codes, self.roles.time_label, self.freq, order
+            sorted_raw, sorted_codes, self.roles.time_label, self.freq, order, labels
         )
         ordinal = self.timeline.ordinals(sorted_raw, self.roles.time_label, order)
         self._check_unique(sorted_codes, ordinal, order, labels, frame)
@@ -254,7 +280,7 @@ class PanelEncoder:
         Rows
             In the order of the frame; codes count memory's labels first.
         """
-        frame = as_frame(X, self._named)
+        frame = as_frame(X, self._named, self.columns)
         roles = self.roles
         for role in ("known", "observed") if with_target else ("known",):
             for name in getattr(roles, role):
@@ -287,6 +313,22 @@ class PanelEncoder:
             row=np.arange(len(frame)),
         )
         return rows.with_labels(memory)
+
+    def read_training(
+        self, X: Any, y: Any, *, validation_size: float, horizon: int, memory: Rows
+    ) -> tuple[PanelEncoder, Rows]:
+        """Read rows to train on once more, with what was learned before.
+
+        Returns
+        -------
+        tuple of PanelEncoder and Rows
+            The encoder with the boundary of the new validation tail; the rows, sorted, of the
+            frame's series alone. Static values that the frame lacks come from ``memory``.
+        """
+        rows = self.read(X, y, kind="X", memory=memory, with_target=True).sorted()
+        encoder = copy.copy(self)
+        encoder.boundary = _tail_start(rows.ordinal, validation_size, horizon)
+        return encoder, rows.only(np.unique(rows.series))
 
     def __deepcopy__(self, memo: dict) -> PanelEncoder:
         return copy.copy(self)
@@ -388,17 +430,37 @@ class PanelEncoder:
     def _learn_real(self, name: Any, values: np.ndarray) -> None:
         """Learn a scaler from the values of the training rows."""
         known = values[np.isfinite(values)]
-        mean = float(known.mean()) if len(known) else 0.0
+        center = float(known.mean()) if len(known) else 0.0
         spread = float(known.std()) if len(known) else 0.0
-        self.location[name] = mean
-        self.scale[name] = spread if spread > 1e-12 * max(abs(mean), 1e-300) else 1.0
+        if self.scaler == "robust" and len(known):
+            low, center, high = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
+            spread = high - low or spread
+        self._set_scale(name, center, spread)
+
+    def _set_scale(self, name: Any, center: float, spread: float) -> None:
+        self.location[name] = center
+        self.scale[name] = spread if spread > 1e-12 * max(abs(center), 1e-300) else 1.0
 
     def _learn_categories(self, name: Any, codes: np.ndarray, values: list[Any]) -> None:
         """Learn a vocabulary from the codes of the training rows."""
-        seen = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
-        kept = [value for value, here in zip(values, seen) if here]
+        count = np.bincount(codes[codes >= 0], minlength=len(values))
+        rows = {value: n for value, n in zip(values, count.tolist()) if n}
+        kept = list(rows)
         with contextlib.suppress(TypeError):
             kept = sorted(kept)
+        most = self.max_categories
+        if most is not None and len(kept) > most:
+            by_rows = sorted(kept, key=lambda value: -rows[value])
+            dropped = set(by_rows[most:])
+            kept = [value for value in kept if value not in dropped]
+            warnings.warn(
+                f"Column {name!r} has {len(rows)} categories in training: the {most} most frequent "
+                f"keep a code of their own, the other {len(dropped)} "
+                f"({sum(rows[value] for value in dropped)} of {sum(rows.values())} rows) count as "
+                "unseen. Pass max_categories= for more, or group the rare ones.",
+                DataWarning,
+                stacklevel=2,
+            )
         self.vocabularies[name] = pd.Index(kept, dtype=object)
 
     def _real(self, frame: pd.DataFrame, name: Any, role: str) -> np.ndarray:
@@ -497,12 +559,17 @@ class PanelEncoder:
         self, frame: pd.DataFrame, codes: np.ndarray, n_series: int, labels: pd.Index,
         train: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Return one row of static values per series; raise where they vary within one."""
+        """Return one row of static values per series, 0 where the frame has none.
+
+        Raises where they vary within a series.
+        """
         roles = self.roles
         first = np.zeros(n_series, np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
         real = np.zeros((n_series, len(roles.static_real)), np.float32)
         for i, name in enumerate(roles.static_real):
+            if name not in frame.columns:
+                continue
             given = self._real(frame, name, "static")
             self._check_constant(frame[name], given, codes, first, labels)
             if train is not None:
@@ -510,6 +577,8 @@ class PanelEncoder:
             real[:, i] = (given[first] - self.location[name]) / self.scale[name]
         categorical = np.zeros((n_series, len(roles.static_categorical)), np.int32)
         for i, name in enumerate(roles.static_categorical):
+            if name not in frame.columns:
+                continue
             shown, values = self._categories(frame, name, "static")
             self._check_constant(frame[name], shown, codes, first, labels)
             if train is not None:
@@ -536,19 +605,16 @@ class PanelEncoder:
         self, frame: pd.DataFrame, codes: np.ndarray, labels: pd.Index, memory: Rows, kind: str,
         with_target: bool,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Return statics per label of the frame; where it has none, memory's stand (R4)."""
+        """Return statics per label of the frame; where it has none, memory's stand."""
         roles = self.roles
         known = memory.labels.get_indexer(labels)
         absent = [name for name in roles.static if name not in frame.columns]
         unseen = np.flatnonzero(known < 0)
-        if absent:
-            if with_target and len(unseen):
-                raise ValueError(
-                    f"{kind}: expected the static column {absent[0]!r} for the unseen series "
-                    f"{labels[unseen[0]]!r}, which is not there."
-                )
-            blank_real = np.zeros((len(labels), len(roles.static_real)), np.float32)
-            return blank_real, np.zeros((len(labels), len(roles.static_categorical)), np.int32)
+        if absent and with_target and len(unseen):
+            raise ValueError(
+                f"{kind}: expected the static column {absent[0]!r} for the unseen series "
+                f"{labels[unseen[0]]!r}, which is not there."
+            )
         real, categorical = self._statics(frame, codes, len(labels), labels)
         seen = np.flatnonzero(known >= 0)
         off_real = ~np.isclose(real[seen], memory.static_real[known[seen]], atol=1e-5)
@@ -557,6 +623,7 @@ class PanelEncoder:
             (off_real, roles.static_real),
             (off_categorical, roles.static_categorical),
         ):
+            off = off & np.array([name in frame.columns for name in names], bool)
             if off.any():
                 at, column = np.argwhere(off)[0]
                 raise ValueError(

@@ -5,7 +5,7 @@ Relies on narwhals for the tables of other libraries, and on scikit-learn's chec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,13 @@ import pandas as pd
 __all__ = ["as_frame", "as_target"]
 
 
-def as_frame(X: Any, names: Iterable[Any] = ()) -> pd.DataFrame:
+def as_frame(
+    X: Any, names: Iterable[Any] = (), columns: Collection[Any] | None = None
+) -> pd.DataFrame:
     """Return X as a pandas DataFrame; columns of an array are numbered from 0.
+
+    Other tables are handed over one column at a time through Arrow: numbers and times without nulls
+    are not copied, categories keep their codes.
 
     Parameters
     ----------
@@ -24,29 +29,45 @@ def as_frame(X: Any, names: Iterable[Any] = ()) -> pd.DataFrame:
     names : iterable
         The column names among the caller's parameters, to explain an array given in place of a
         frame.
+    columns : collection, default=None
+        Of a table that must be converted, the columns to read; None reads all.
 
     Returns
     -------
     DataFrame
         Not a copy where X is a DataFrame already.
+
+    Raises
+    ------
+    TypeError
+        If X is no table in memory, such as a LazyFrame or a single column.
+    ValueError
+        If column names repeat, or X is an array that is not 2-D or comes where names are needed.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> as_frame(pa.table({"store": ["a", "b"], "sales": [1.5, 2.0]})).dtypes.astype(str).tolist()
+    ['str', 'float64']
     """
     if isinstance(X, pd.DataFrame):
-        if not X.columns.is_unique:
-            twice = X.columns[X.columns.duplicated()][0]
-            raise ValueError(f"X: expected unique column names, {twice!r} occurs more than once.")
+        _check_unique_names(X.columns)
         return X
     if hasattr(X, "collect") and hasattr(type(X), "columns"):
         raise TypeError(
             f"X: expected a table in memory, received {type(X).__name__}: call .collect() first."
         )
+    if _is_column(X):
+        raise TypeError(
+            f"X: expected a table, received a single column ({type(X).__name__}). Reshape your "
+            "data: X.to_frame() makes a table of it."
+        )
     if hasattr(X, "__dataframe__") or hasattr(X, "__arrow_c_stream__"):
-        import narwhals as nw
-
-        frame = nw.from_native(X, eager_only=True)
-        return pd.DataFrame({name: frame[name].to_pandas() for name in frame.columns})
+        return _from_table(X, columns)
     named = [name for name in names if isinstance(name, str) and name != "index"]
     from sklearn.utils import check_array
 
+    _check_two_dimensions(X)
     array = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
     if named:
         raise ValueError(
@@ -57,6 +78,62 @@ def as_frame(X: Any, names: Iterable[Any] = ()) -> pd.DataFrame:
     if array.dtype.kind in "OUS":
         array = check_array(X, dtype="numeric", ensure_all_finite=False, input_name="X")
     return pd.DataFrame(array, copy=False)
+
+
+def _is_column(X: Any) -> bool:
+    """Whether X is one column of some library rather than a table of them."""
+    return isinstance(X, (pd.Series, pd.Index)) or (
+        hasattr(X, "__arrow_c_stream__") and not hasattr(X, "columns")
+    )
+
+
+def _check_unique_names(names: pd.Index) -> None:
+    if not names.is_unique:
+        twice = names[names.duplicated()][0]
+        raise ValueError(f"X: expected unique column names, {twice!r} occurs more than once.")
+
+
+def _from_table(X: Any, columns: Collection[Any] | None) -> pd.DataFrame:
+    import narwhals as nw
+    import pyarrow as pa
+
+    _check_unique_names(pd.Index(getattr(X, "column_names", ())))
+    try:
+        frame = nw.from_native(X, eager_only=True)
+    except TypeError:
+        frame = nw.from_native(pa.table(X), eager_only=True)
+    names = [name for name in frame.columns if columns is None or name in columns]
+    index = pd.RangeIndex(len(frame))
+    return pd.DataFrame({name: _series(frame[name]) for name in names}, index, copy=False)
+
+
+def _series(column: Any) -> pd.Series:
+    """Return a column as pandas' own: dates as datetimes, decimals as floats."""
+    import pyarrow as pa
+
+    values = column.to_native()
+    if not isinstance(values, pa.ChunkedArray):
+        values = column.to_arrow()
+    if pa.types.is_date(values.type):
+        # As Python's date objects, a table of days took ten times as long to read.
+        values = values.cast(pa.timestamp("s" if pa.types.is_date32(values.type) else "ms"))
+    elif pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    return pd.Series(values.to_pandas(), copy=False)
+
+
+def _check_two_dimensions(X: Any) -> None:
+    """Refuse what has no rows and columns, in the words that scikit-learn uses for it."""
+    shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    if len(shape) == 0:
+        shown = "None" if X is None else f"{type(X).__name__} {str(X)[:40]!r}"
+        hint = " Make a DataFrame of it: pd.DataFrame(X)." if isinstance(X, dict) else ""
+        raise TypeError(f"X: expected a DataFrame or a 2-D array, received {shown}.{hint}")
+    if len(shape) == 1:
+        raise ValueError(
+            f"X: Expected 2D array, got 1D array of {shape[0]} values instead. Reshape your data: "
+            "X.reshape(-1, 1) for one column, X.reshape(1, -1) for one row."
+        )
 
 
 def as_target(y: Any, frame: pd.DataFrame, X: Any) -> np.ndarray:

@@ -6,14 +6,18 @@ before a batch needs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from tsfusion.data.calendar import calendar_features
 from tsfusion.data.encoder import Rows
+from tsfusion.data.scaling import TargetScaler
+from tsfusion.data.time_features import HolidayCalendar, TimeFunction, calendar_frequency
 from tsfusion.data.timeline import Timeline, distinct
 
 __all__ = ["CalendarCodes", "Panel", "Units"]
@@ -28,7 +32,8 @@ class Units:
     """The units in which a network sees the target: learned from training rows alone.
 
     The target enters as ``(y - offset) / unit`` in float64 before it becomes float32. The offset is
-    the series' first known value, the unit its spread; both cancel out again at the output.
+    the series' first known value, the unit its spread; both cancel out again at the output. With a
+    scaler, y is what the scaler makes of the user's target.
     """
 
     unit: pd.Series
@@ -37,14 +42,19 @@ class Units:
     """The unit of series that were not in training."""
     typical_level: float
     """Median target: the level assumed where nothing of a series is known."""
+    scaler: TargetScaler | None = None
 
     @classmethod
-    def learn(cls, rows: Rows, boundary: Any) -> Units:
-        """Learn the units from the rows before ``boundary``."""
+    def learn(cls, rows: Rows, boundary: Any, scaler: TargetScaler | None = None) -> Units:
+        """Learn the units, and a copy of the scaler, from the rows before ``boundary``."""
         train = np.isfinite(rows.target)
         if boundary is not None:
             train &= rows.ordinal < boundary
         y, codes, n = rows.target[train], rows.series[train], len(rows.labels)
+        if scaler is not None:
+            _check_domain(scaler, rows)
+            scaler = clone(scaler).fit(y, codes, labels=rows.labels)
+            y = scaler.transform(y, codes, labels=rows.labels)
         level = float(np.median(y)) if len(y) else 0.0
         count = np.maximum(np.bincount(codes, minlength=n), 1)
         mean = np.bincount(codes, y, n) / count
@@ -56,7 +66,8 @@ class Units:
         typical = abs(level) if abs(level) > 1e-30 * size else size or 1.0
         if useful.any():
             typical = float(np.median(spread[useful]))
-        return cls(pd.Series(np.where(useful, spread, typical), rows.labels), typical, level)
+        units = pd.Series(np.where(useful, spread, typical), rows.labels)
+        return cls(units, typical, level, scaler)
 
     def of(self, labels: pd.Index) -> np.ndarray:
         """Return (S,) the unit of each series."""
@@ -64,51 +75,133 @@ class Units:
         units = np.append(self.unit.to_numpy(), self.typical_unit)
         return units[position]
 
+    def check(self, rows: Rows) -> None:
+        """Raise if the scaler cannot take a target; the rows are numbered as in the frame."""
+        if self.scaler is not None:
+            _check_domain(self.scaler, rows)
+
+    def scaled(self, rows: Rows) -> Rows:
+        """Return the rows with their target as the scaler makes it."""
+        if self.scaler is None:
+            return rows
+        target = self.scaler.transform(rows.target, rows.series, labels=rows.labels)
+        return replace(rows, target=target)
+
+    def restored(self, values: np.ndarray, labels: pd.Index, series: np.ndarray) -> np.ndarray:
+        """Return the user's units of scaled values (R,) or quantiles (R, Q) of series (codes)."""
+        if self.scaler is None:
+            return values
+        return self.scaler.inverse_transform(values, series, labels=labels)
+
+
+def _check_domain(scaler: TargetScaler, rows: Rows) -> None:
+    scaler.check(rows.target, rows.series, labels=rows.labels, row=rows.row)
+
 
 @dataclass(frozen=True)
 class CalendarCodes:
-    """Which calendar categories the training rows held; others count as unseen (code 0)."""
+    """What a step is in the calendar, to holidays and to the user's functions of time.
+
+    Of the calendar's categories, those that the training rows did not hold count as unseen (code
+    0). The user's functions come after the calendar, holidays last.
+    """
 
     names: tuple[str, ...]
     real_names: tuple[str, ...]
     seen: tuple[np.ndarray, ...]
+    functions: tuple[TimeFunction, ...] = ()
+    holidays: HolidayCalendar | None = None
 
     @classmethod
-    def learn(cls, timeline: Timeline, ordinal: np.ndarray) -> CalendarCodes:
-        """Learn from the steps of the training rows."""
-        clock = timeline.wall_clock(distinct(ordinal))
-        if clock is None or timeline.kind == "number":
-            return cls((), (), ())
-        features = calendar_features(clock, _calendar_frequency(timeline))
-        seen = tuple(
-            np.bincount(features.categorical[:, i], minlength=size) > 0
-            for i, size in enumerate(features.cardinalities)
+    def learn(
+        cls, timeline: Timeline, ordinal: np.ndarray, rows: Rows | None = None,
+        series: np.ndarray | None = None, *, functions: Mapping[str, Any] | None = None,
+        holidays: HolidayCalendar | None = None,
+    ) -> CalendarCodes:  # fmt: skip
+        """Learn from the steps of the training rows.
+
+        Parameters
+        ----------
+        timeline : Timeline
+        ordinal : ndarray, shape (R,)
+            Their steps.
+        rows, series : Rows and ndarray of int, shape (R,), default=None
+            What ``holidays`` needs: a table of the series, and the training rows' codes in it.
+        functions : mapping, default=None
+            The user's functions of time by name.
+        holidays : HolidayCalendar, default=None
+            Not yet learned.
+        """
+        steps = distinct(ordinal)
+        clock = timeline.wall_clock(steps)
+        names, real_names, seen = [], [], []
+        if clock is not None:
+            features = calendar_features(clock, calendar_frequency(timeline))
+            names, real_names = [*features.categorical_names], [*features.real_names]
+            for i, size in enumerate(features.cardinalities):
+                seen.append(np.bincount(features.categorical[:, i], minlength=size) > 0)
+        times = timeline.times(steps) if clock is None else clock
+        learned = tuple(
+            TimeFunction(name, function).learn(times)
+            for name, function in (functions or {}).items()
         )
-        return cls(tuple(features.categorical_names), tuple(features.real_names), seen)
+        twice = [one.name for one in learned if one.name in (*names, *real_names)]
+        if twice:
+            raise ValueError(
+                f"time_features: the calendar has a variable {twice[0]!r} already; name the "
+                "function otherwise."
+            )
+        real_names += [one.name for one in learned if one.vocabulary is None]
+        names += [one.name for one in learned if one.vocabulary is not None]
+        if holidays is not None:
+            assert rows is not None
+            assert series is not None
+            holidays = holidays.learn(timeline, ordinal, rows, series)
+            real_names += holidays.real_names
+            names += holidays.names
+        return cls(tuple(names), tuple(real_names), tuple(seen), learned, holidays)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
         """The number of codes of each category, the unseen one included."""
-        return tuple(len(seen) + 1 for seen in self.seen)
+        sizes = [len(seen) + 1 for seen in self.seen]
+        sizes += [len(one.vocabulary) + 1 for one in self.functions if one.vocabulary is not None]
+        return (*sizes, *(() if self.holidays is None else self.holidays.cardinalities))
 
-    def encode(self, timeline: Timeline, ordinal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (R, K) float32 reals and (R, C) int32 codes of steps."""
+    def encode(
+        self, timeline: Timeline, ordinal: np.ndarray, rows: Rows | None = None,
+        series: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Return (R, K) float32 reals and (R, C) int32 codes of steps.
+
+        Holidays need ``rows``, which tells the series, and their codes ``series`` (R,) in it.
+        """
         if not self.names and not self.real_names:
             return np.zeros((len(ordinal), 0), np.float32), np.zeros((len(ordinal), 0), np.int32)
         unique, inverse = _unique_steps(ordinal)
-        clock = timeline.wall_clock(unique)
-        assert clock is not None
-        features = calendar_features(clock, _calendar_frequency(timeline))
-        codes = np.zeros(features.categorical.shape, np.int32)
-        for i, seen in enumerate(self.seen):
-            code = features.categorical[:, i]
-            codes[:, i] = np.where(seen[code], code + 1, 0)
-        return features.real[inverse], codes[inverse]
+        real, codes = self._of_steps(timeline, unique)
+        real, codes = real[inverse], codes[inverse]
+        if self.holidays is None:
+            return real, codes
+        assert rows is not None
+        assert series is not None
+        more = self.holidays.encode(timeline, ordinal, rows, series)
+        return np.concatenate([real, more[0]], axis=1), np.concatenate([codes, more[1]], axis=1)
 
-
-def _calendar_frequency(timeline: Timeline) -> str:
-    """Every row is one step: the calendar is that of days."""
-    return "D" if timeline.kind == "rows" else timeline.freq
+    def _of_steps(self, timeline: Timeline, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what depends on the step alone: calendar and functions."""
+        real, codes = [np.zeros((len(steps), 0), np.float32)], [np.zeros((len(steps), 0), np.int32)]
+        clock = timeline.wall_clock(steps)
+        if clock is not None:
+            features = calendar_features(clock, calendar_frequency(timeline))
+            real.append(features.real)
+            for i, seen in enumerate(self.seen):
+                code = features.categorical[:, i]
+                codes.append(np.where(seen[code], code + 1, 0)[:, None])
+        times = timeline.times(steps) if clock is None else clock
+        for one in self.functions:
+            (real if one.vocabulary is None else codes).append(one.encode(times)[:, None])
+        return np.concatenate(real, axis=1), np.concatenate(codes, axis=1).astype(np.int32)
 
 
 def _unique_steps(ordinal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +224,7 @@ class Panel:
     ordinal : ndarray, shape (R,)
         Step number of each row (raw times where every row is one step).
     target : ndarray of float64, shape (R,)
-        In the user's units, NaN where unknown or missing.
+        In the units of ``rows`` (the user's, or a scaler's), NaN where unknown or missing.
     real : ndarray of float32, shape (R, 1 + Ko + Kk + Kc)
         Target in network units, observed, known, calendar.
     categorical : ndarray of int32, shape (R, Co + Ck + Cc)
@@ -204,7 +297,7 @@ class Panel:
         target[at] = rows.target
         offset = _first_known(target, offsets, units.typical_level)
         unit = units.of(rows.labels)
-        calendar_real, calendar_codes = calendar.encode(timeline, ordinal)
+        calendar_real, calendar_codes = calendar.encode(timeline, ordinal, rows, of_row)
         k = rows.real.shape[1]
         real = np.full((size, 1 + k + calendar_real.shape[1]), np.nan, np.float32)
         real[:, 0] = (target - offset[of_row]) / unit[of_row]

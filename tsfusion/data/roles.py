@@ -135,21 +135,32 @@ def is_categorical(column: pd.Series) -> bool:
     return pd.api.types.is_string_dtype(dtype)
 
 
+def _kind(column: pd.Series) -> str:
+    """Return what a column holds: its type or, of Python objects, theirs."""
+    if pd.api.types.is_object_dtype(column.dtype):
+        return pd.api.types.infer_dtype(column, skipna=True)
+    return str(column.dtype)
+
+
+def _holds_times(column: pd.Series) -> bool:
+    """Whether a column holds dates, periods or durations, of whatever type."""
+    dtype = column.dtype
+    if pd.api.types.is_object_dtype(dtype):
+        return _kind(column) in ("date", "datetime", "datetime64", "period", "timedelta")
+    is_date = pd.api.types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype)
+    return is_date or getattr(dtype, "kind", "O") == "m"
+
+
 def _split(columns: list[Any], role: str, frame: pd.DataFrame) -> tuple[tuple, tuple]:
     """Part columns into numbers and categories; refuse dates."""
     real: list[Any] = []
     categorical: list[Any] = []
     for name in columns:
-        dtype = frame[name].dtype
-        if (
-            pd.api.types.is_datetime64_any_dtype(dtype)
-            or isinstance(dtype, pd.PeriodDtype)
-            or pd.api.types.is_timedelta64_dtype(dtype)
-        ):
+        if _holds_times(frame[name]):
             raise TypeError(
                 f"{role.capitalize()} column {name!r}: expected numbers or categories, received "
-                f"{dtype}. Turn it into a number first, such as the days since an event, or leave "
-                "it out."
+                f"{_kind(frame[name])}. Turn it into a number first, such as the days since an "
+                "event, or leave it out."
             )
         (categorical if is_categorical(frame[name]) else real).append(name)
     return tuple(real), tuple(categorical)

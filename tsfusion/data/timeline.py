@@ -6,8 +6,10 @@ time is a 64-bit ordinal, so that neighbours in time differ by exactly one.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +45,8 @@ class RawTimes:
     """The frequency of a period column."""
     unit: str = "ns"
     """The resolution of a datetime column."""
+    count: np.ndarray | None = None
+    """(R,) how many rows each time stands for; None for one each."""
 
     def local(self) -> np.ndarray:
         """Return nanoseconds of the local clock."""
@@ -61,7 +65,8 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
     dtype = values.dtype
     if isinstance(dtype, pd.PeriodDtype):
         alias = dtype.name.removeprefix("period[").removesuffix("]")
-        return RawTimes(_in_nanoseconds(values.dt.to_timestamp(), name), True, period=alias)
+        with _business_periods():
+            return RawTimes(_in_nanoseconds(values.dt.to_timestamp(), name), True, period=alias)
     if isinstance(dtype, pd.DatetimeTZDtype):
         utc = _in_nanoseconds(values.dt.tz_convert(None), name)
         wall = _in_nanoseconds(values.dt.tz_localize(None), name)
@@ -83,6 +88,14 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
         f"Time column {name!r}: expected datetimes, periods or numbers, received {dtype}{example}. "
         f"Convert text first: df[{name!r}] = pd.to_datetime(df[{name!r}])."
     )
+
+
+@contextlib.contextmanager
+def _business_periods() -> Iterator[None]:
+    """Keep quiet about "B" periods: pandas has told the user where the column was made."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PeriodDtype", FutureWarning)
+        yield
 
 
 def _plain(values: pd.Series) -> pd.Series:
@@ -173,9 +186,10 @@ class Timeline:
         if bad.any():
             first = int(bad.argmax())
             row = first if rows is None else int(rows[first])
+            count = int(bad.sum() if raw.count is None else raw.count[bad].sum())
             raise ValueError(
                 f"Time column {name!r}: expected times every {self.freq!r}{self._place()}, row "
-                f"{row} ({_show(raw, first)}) lies off that grid ({int(bad.sum())} rows in all). "
+                f"{row} ({_show(raw, first)}) lies off that grid ({count} rows in all). "
                 "Round the times, pass freq=, or pass freq='rows' if every row is one step."
             )
         return result.astype(np.int64)
@@ -219,30 +233,32 @@ class Timeline:
                 return pd.Index(ordinals)
             numbers = self.phase + ordinals * self.step
             return pd.Index(numbers.astype(np.int64) if self.is_integer else numbers)
-        nanoseconds = self._nanoseconds(ordinals)
-        index = pd.DatetimeIndex(nanoseconds.astype("datetime64[ns]"))
-        # Before the zone: to cut the unit of a localised index would be the slower way.
-        index = index.as_unit(self.unit)
-        if self.tz is not None:
-            if self.local_clock:
-                index = index.tz_localize(
-                    self.tz, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward"
-                )
-            else:
-                index = index.tz_localize("UTC").tz_convert(self.tz)
-        if self.period is not None:
+        index = self._datetimes(ordinals)
+        if self.period is None:
+            return index
+        with _business_periods():
             return index.to_period(self.period)
-        return index
 
     def wall_clock(self, ordinals: np.ndarray) -> pd.DatetimeIndex | None:
         """Return the local clock at step numbers for calendar features, or None for numbers."""
         if not self.is_datetime:
             return None
-        index = self.times(ordinals)
-        if isinstance(index, pd.PeriodIndex):
-            index = index.to_timestamp()
-        assert isinstance(index, pd.DatetimeIndex)
+        index = self._datetimes(np.asarray(ordinals))
         return index.tz_localize(None) if index.tz is not None else index
+
+    def _datetimes(self, ordinals: np.ndarray) -> pd.DatetimeIndex:
+        """Return the times of step numbers, periods as their first moment."""
+        nanoseconds = self._nanoseconds(ordinals)
+        index = pd.DatetimeIndex(nanoseconds.astype("datetime64[ns]"))
+        # Before the zone: to cut the unit of a localised index would be the slower way.
+        index = index.as_unit(self.unit)
+        if self.tz is None:
+            return index
+        if self.local_clock:
+            return index.tz_localize(
+                self.tz, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward"
+            )
+        return index.tz_localize("UTC").tz_convert(self.tz)
 
     def _nanoseconds(self, ordinals: np.ndarray) -> np.ndarray:
         if self.kind == "rows":
@@ -332,8 +348,9 @@ def _month_lengths(month: np.ndarray) -> np.ndarray:
 
 
 def infer_timeline(
-    raw: RawTimes, series: np.ndarray, name: Any, freq: Any = None, rows: np.ndarray | None = None
-) -> Timeline:
+    raw: RawTimes, series: np.ndarray, name: Any, freq: Any = None, rows: np.ndarray | None = None,
+    labels: pd.Index | None = None,
+) -> Timeline:  # fmt: skip
     """Learn the time axis of a panel from its training rows.
 
     Parameters
@@ -348,6 +365,8 @@ def infer_timeline(
         An offset alias, a number, ``"rows"``; None infers it (gaps allowed).
     rows : ndarray of int, shape (R,), default=None
         The row of the user's frame of each row, for messages.
+    labels : Index, default=None
+        What the codes in ``series`` stand for, for messages.
 
     Returns
     -------
@@ -356,7 +375,13 @@ def infer_timeline(
     Raises
     ------
     ValueError
-        If no frequency fits the times.
+        If no frequency fits the times, or some series stand between the steps of the others.
+
+    Examples
+    --------
+    >>> days = pd.to_datetime(["2021-01-01", "2021-01-02", "2021-01-05"])
+    >>> infer_timeline(raw_times(days, "day"), np.zeros(3, int), "day").freq
+    'D'
     """
     if isinstance(freq, str) and freq == "rows":
         return Timeline(
@@ -365,25 +390,24 @@ def infer_timeline(
         )  # fmt: skip
     if rows is None:
         rows = np.arange(len(raw.values))
-    if not raw.is_datetime:
-        return _number_timeline(raw, series, name, freq, rows)
     if raw.period is not None:
         return _period_timeline(raw, raw.period)
-    if freq is not None:
+    if raw.is_datetime and freq is not None:
         return _datetime_timeline(raw, freq)
-    return _infer_datetime(raw, series, name, rows)
+    times = _Times(raw, series, name, rows, labels)
+    return _infer_datetime(times) if raw.is_datetime else _number_timeline(times, freq)
 
 
 def warn_of_coarser_series(
     timeline: Timeline, ordinal: np.ndarray, series: np.ndarray, labels: pd.Index
-) -> None:
+) -> bool:
     """Warn where a series only ever holds every k-th step of the grid: its frequency is another.
 
-    ``ordinal`` and ``series`` are in order of series and time.
+    ``ordinal`` and ``series`` are in order of series and time. Returns whether it warned.
     """
     steps, at = _steps(ordinal, series)
     if len(steps) == 0:
-        return
+        return False
     owner = series[at]
     starts = np.flatnonzero(np.append(True, np.diff(owner) != 0))
     shortest = np.minimum.reduceat(steps, starts)
@@ -400,7 +424,8 @@ def warn_of_coarser_series(
                 DataWarning,
                 stacklevel=2,
             )
-            return
+            return True
+    return False
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
@@ -423,60 +448,101 @@ def _steps(values: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return difference[inside], np.flatnonzero(inside) + 1
 
 
-def _no_steps(name: Any) -> ValueError:
-    return ValueError(
-        f"Time column {name!r}: cannot infer the frequency, no series has two different times. "
-        f"Pass freq= ({_SUPPORTED})."
-    )
+@dataclass(frozen=True)
+class _Times:
+    """Times in order of series and time, whose step is to be found, and how to name them."""
+
+    raw: RawTimes
+    series: np.ndarray
+    name: Any
+    rows: np.ndarray
+    labels: pd.Index | None
+
+    def steps(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _steps(values, self.series)
+
+    def starts(self) -> np.ndarray:
+        """Return the first row of each series."""
+        return np.flatnonzero(np.diff(self.series, prepend=-1))
+
+    def usual(self, steps: np.ndarray, at: np.ndarray) -> Any:
+        """Return the commonest of steps that end at some rows."""
+        return _most_frequent(steps, None if self.raw.count is None else self.raw.count[at])
+
+    def no_steps(self) -> ValueError:
+        n = len(self.raw.values)
+        return ValueError(
+            f"Time column {self.name!r}: cannot infer the frequency, no series has two different "
+            f"times ({n} sample{'' if n == 1 else 's'} in all). Pass freq= ({_SUPPORTED})."
+        )
+
+    def irregular(self, at: int, step: str) -> ValueError:
+        return ValueError(
+            f"Time column {self.name!r}: the times are irregular. Most steps are {step}, but the "
+            f"step to {_show(self.raw, at)} (row {self.rows[at]}) is no multiple of it. Pass freq= "
+            "and round the times to it, or pass freq='rows' if every row is one step."
+        )
+
+    def apart(self, at: int, step: Any, finer: str | None) -> ValueError:
+        who = "a series" if self.labels is None else f"series {self.labels[self.series[at]]!r}"
+        mend = "or forecast it apart"
+        if finer is not None:
+            mend = f"forecast it apart, or pass freq={finer} (what lies between counts as unknown)"
+        return ValueError(
+            f"Time column {self.name!r}: {who} does not share the steps of the others. The step is "
+            f"{step!r}, but {_show(self.raw, at)} (row {self.rows[at]}) is no whole number of them "
+            f"from {_show(self.raw, 0)} (row {self.rows[0]}). Move its times onto theirs, {mend}."
+        )
 
 
-def _irregular(raw: RawTimes, name: Any, at: int, row: int, step: str) -> ValueError:
-    return ValueError(
-        f"Time column {name!r}: the times are irregular. Most steps are {step}, but the step to "
-        f"{_show(raw, at)} (row {row}) is no multiple of it. Pass freq= and round the times to it, "
-        "or pass freq='rows' if every row is one step."
-    )
-
-
-def _number_timeline(
-    raw: RawTimes, series: np.ndarray, name: Any, freq: Any, rows: np.ndarray
-) -> Timeline:
-    values = raw.values
+def _number_timeline(times: _Times, freq: Any) -> Timeline:
+    values = times.raw.values
     integer = values.dtype.kind == "i"
     if freq is not None:
         good = isinstance(freq, (int, float, np.number)) and not isinstance(freq, bool)
         if not good or not np.isfinite(freq) or freq <= 0:
             raise ValueError(
-                f"freq: expected a positive number or 'rows' for the numeric time column {name!r}, "
-                f"received {freq!r}."
+                "freq: expected a positive number or 'rows' for the numeric time column "
+                f"{times.name!r}, received {freq!r}."
             )
         step = freq
     else:
-        steps, at = _steps(values, series)
-        if len(steps) == 0:
-            raise _no_steps(name)
-        if integer:
-            _check_no_dates(values, steps, name)
-            step = _most_frequent(steps)
-            bad = steps % step != 0
-        else:
-            step = _float_step(values, steps)
-            ratio = steps / step
-            bad = (np.abs(ratio - np.rint(ratio)) > _ROUNDING) | (ratio < 0.5)
-        if bad.any():
-            first = int(at[bad.argmax()])
-            raise _irregular(raw, name, first, int(rows[first]), repr(step))
+        step = _infer_number(times, integer)
     step = int(step) if integer and float(step).is_integer() else float(step)
     integer = integer and isinstance(step, int)
     phase = values[0].item() if len(values) else 0
     return Timeline("number", step, step, phase, is_integer=integer)
 
 
-def _float_step(values: np.ndarray, steps: np.ndarray) -> float:
+def _infer_number(times: _Times, integer: bool) -> Any:
+    values = times.raw.values
+    steps, at = times.steps(values)
+    if len(steps) == 0:
+        raise times.no_steps()
+    starts = times.starts()
+    away = values[starts] - values[0]
+    if integer:
+        _check_no_dates(values, steps, times.name)
+        step = times.usual(steps, at)
+        bad, apart = steps % step != 0, away % step != 0
+        finer = repr(int(np.gcd.reduce(away, initial=step)))
+    else:
+        step = _float_step(times, steps, at)
+        ratio, place = steps / step, away / step
+        bad = (np.abs(ratio - np.rint(ratio)) > _ROUNDING) | (ratio < 0.5)
+        apart, finer = np.abs(place - np.rint(place)) > _ROUNDING, None
+    if bad.any():
+        raise times.irregular(int(at[bad.argmax()]), repr(step))
+    if apart.any():
+        raise times.apart(int(starts[apart.argmax()]), step, finer)
+    return step
+
+
+def _float_step(times: _Times, steps: np.ndarray, at: np.ndarray) -> float:
     """Return the commonest step; differences of floats are equal up to rounding only."""
-    shortest = steps.min()
-    size = np.rint(steps / shortest / _ROUNDING)
-    step = float(np.median(steps[size == _most_frequent(size)]))
+    values = times.raw.values
+    size = np.rint(steps / steps.min() / _ROUNDING)
+    step = float(np.median(steps[size == times.usual(size, at)]))
     # Over the whole span the rounding of one difference no longer counts.
     span = float(values.max() - values.min())
     refined = float(f"{span / max(1, round(span / step)):.12g}")
@@ -503,11 +569,17 @@ def _check_no_dates(values: np.ndarray, steps: np.ndarray, name: Any) -> None:
     )
 
 
-def _most_frequent(steps: np.ndarray) -> Any:
-    if (steps == steps[0]).all():
-        return steps[0].item()
-    codes, unique = pd.factorize(steps)
-    counts = np.bincount(codes)
+def _most_frequent(values: np.ndarray, count: np.ndarray | None = None) -> Any:
+    """Return the commonest value, the least of equals; ``count`` says how often each counts."""
+    least = values.min()
+    if count is None:
+        share = np.count_nonzero(values == least) / len(values)
+    else:
+        share = count[values == least].sum() / count.sum()
+    if share > 0.5:
+        return least.item()
+    codes, unique = pd.factorize(values)
+    counts = np.bincount(codes, count)
     return unique[counts == counts.max()].min().item()
 
 
@@ -604,7 +676,7 @@ def _usual_clock(raw: RawTimes) -> np.ndarray:
     if raw.wall is None or len(local) == 0:
         return local
     rest = local % _DAY
-    return _before_the_gap(local, raw.values, rest - _most_frequent(rest), raw.tz)
+    return _before_the_gap(local, raw.values, rest - _most_frequent(rest, raw.count), raw.tz)
 
 
 def _month_timeline(
@@ -636,40 +708,49 @@ def _business_timeline(raw: RawTimes) -> Timeline:
     return Timeline("business", "B", local_clock=True, time_of_day=rest, **_common(raw))
 
 
-def _infer_datetime(raw: RawTimes, series: np.ndarray, name: Any, rows: np.ndarray) -> Timeline:
-    steps, at = _steps(raw.values, series)
+def _infer_datetime(times: _Times) -> Timeline:
+    raw = times.raw
+    steps, at = times.steps(raw.values)
     if len(steps) == 0:
-        raise _no_steps(name)
-    shortest = steps.min()
-    candidates = [(raw.values, False)]
-    if shortest >= 23 * _HOUR:
+        raise times.no_steps()
+    candidates = [(raw.values, steps, at, False)]
+    if steps.min() >= 23 * _HOUR:
         local = _usual_clock(raw)
-        days, _ = _steps(local, series)
-        months = (
-            _infer_months(raw, local, series) if len(days) and days.min() >= 28 * _DAY else None
-        )
-        if months is not None:
-            return months
-        if len(days) and _is_business(local, series, days):
-            return _business_timeline(raw)
-        candidates.insert(0, (local, True))
+        days, at = (steps, at) if raw.wall is None else times.steps(local)
+        if len(days):
+            months = _infer_months(times, local) if days.min() >= 28 * _DAY else None
+            if months is not None:
+                return months
+            if _is_business(times, local, days):
+                return _business_timeline(raw)
+            if raw.wall is not None:
+                candidates.insert(0, (local, days, at, True))
     elif raw.wall is not None:
-        candidates.append((raw.wall, True))
-    for values, is_local in candidates:
-        steps, at = _steps(values, series)
+        candidates.append((raw.wall, *times.steps(raw.wall), True))
+    wrong = None
+    for values, steps, at, local_clock in candidates:
         if len(steps) == 0:
             continue
-        step = _most_frequent(steps)
-        if (steps % step == 0).all():
-            is_local = is_local and raw.wall is not None
-            return _tick_timeline(raw, _tick_alias(step, values[0]), step, local=is_local)
-    steps, at = _steps(candidates[0][0], series)
-    step = _most_frequent(steps)
-    first = int(at[(steps % step != 0).argmax()])
-    raise _irregular(raw, name, first, int(rows[first]), str(pd.Timedelta(step)))
+        step = times.usual(steps, at)
+        # Few steps are longer than the usual one, and a remainder takes time.
+        bad = steps != step
+        bad[bad] = steps[bad] % step != 0
+        starts = times.starts()
+        away = values[starts] - values[0]
+        apart = away % step != 0
+        if not bad.any() and not apart.any():
+            return _tick_timeline(raw, _tick_alias(step, values[0]), step, local=local_clock)
+        if wrong is None and bad.any():
+            wrong = times.irregular(int(at[bad.argmax()]), str(pd.Timedelta(step)))
+        elif wrong is None:
+            finer = repr(_tick_alias(np.gcd.reduce(away, initial=step), values[0]))
+            row = int(starts[apart.argmax()])
+            wrong = times.apart(row, _tick_alias(step, values[0]), finer)
+    assert wrong is not None
+    raise wrong
 
 
-def _infer_months(raw: RawTimes, local: np.ndarray, series: np.ndarray) -> Timeline | None:
+def _infer_months(times: _Times, local: np.ndarray) -> Timeline | None:
     month, day, rest = _split_months(local)
     if (rest != rest[0]).any():
         return None
@@ -684,16 +765,24 @@ def _infer_months(raw: RawTimes, local: np.ndarray, series: np.ndarray) -> Timel
         rule = "day"
     else:
         return None
-    steps, _ = _steps(month, series)
-    gcd = int(np.gcd.reduce(steps))
+    gcd = int(np.gcd.reduce(times.steps(month)[0]))
+    starts = times.starts()
+    away = month[starts] - month[0]
+    if (away % gcd).any():
+        finer = repr(_month_alias(int(np.gcd.reduce(away, initial=gcd)), rule))
+        at = int(starts[(away % gcd != 0).argmax()])
+        raise times.apart(at, _month_alias(gcd, rule), None if rule == "day" else finer)
+    return _month_timeline(times.raw, _month_alias(gcd, rule), gcd, rule, day=latest)
+
+
+def _month_alias(months: int, rule: str) -> str:
     suffix = "E" if rule == "end" else "S"
-    alias = {1: f"M{suffix}", 3: f"Q{suffix}", 12: f"Y{suffix}"}.get(gcd, f"{gcd}M{suffix}")
-    if gcd % 12 == 0 and gcd > 12:
-        alias = f"{gcd // 12}Y{suffix}"
-    return _month_timeline(raw, alias, gcd, rule, day=latest)
+    if months % 12 == 0 and months > 12:
+        return f"{months // 12}Y{suffix}"
+    return {1: f"M{suffix}", 3: f"Q{suffix}", 12: f"Y{suffix}"}.get(months, f"{months}M{suffix}")
 
 
-def _is_business(local: np.ndarray, series: np.ndarray, steps: np.ndarray) -> bool:
+def _is_business(times: _Times, local: np.ndarray, steps: np.ndarray) -> bool:
     """Whether daily times avoid every weekend although they pass at least one.
 
     A longer gap than a long weekend passes weekends too, but says nothing of them.
@@ -704,7 +793,7 @@ def _is_business(local: np.ndarray, series: np.ndarray, steps: np.ndarray) -> bo
     dates = days.astype("datetime64[D]")
     if (rest != rest[0]).any() or not np.is_busday(dates).all():
         return False
-    worked, _ = _steps(np.busday_count(np.datetime64("1970-01-01"), dates), series)
+    worked, _ = times.steps(np.busday_count(np.datetime64("1970-01-01"), dates))
     return bool(((worked * _DAY < steps) & (steps <= 4 * _DAY)).any())
 
 

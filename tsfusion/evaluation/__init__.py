@@ -1,4 +1,4 @@
-"""Scores of forecasts, and the baselines that every forecast must beat."""
+"""Scores of forecasts, the baselines that every forecast must beat, and audits for leaks."""
 
 from tsfusion.evaluation.baselines import (
     baseline_forecast,
@@ -6,6 +6,7 @@ from tsfusion.evaluation.baselines import (
     season_mean,
     seasonal_naive,
 )
+from tsfusion.evaluation.leakage import LeakageError, LeakageReport, audit_leakage
 from tsfusion.evaluation.metrics import (
     coverage,
     interval_width,
@@ -19,6 +20,9 @@ from tsfusion.evaluation.metrics import (
 )
 
 __all__ = [
+    "LeakageError",
+    "LeakageReport",
+    "audit_leakage",
     "baseline_forecast",
     "coverage",
     "interval_width",

@@ -102,7 +102,7 @@ def _explain(
     outputs = _in_chunks(_View(model.network), inputs)
     series = windows.series
     median = outputs["quantiles"][:, :, fitted.median] * scale[:, :, 0] + loc[:, :, 0]
-    unit, offset = panel.unit[series][:, None], panel.offset[series][:, None]
+    median = fitted.in_user_units(panel, series, median)
     times = _times(fitted, panel, windows)
     context = fitted.context_length
     return Explanation(
@@ -118,7 +118,7 @@ def _explain(
         weights=variables.weights(outputs, batch),
         roles=variables.roles,
         sensitivity_shares=_sensitivity(fitted, model.network, inputs, outputs, variables),
-        median=(offset + unit * median)[window, step - 1],
+        median=median[window, step - 1],
         lag_changes={
             name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
             for name in lags_of

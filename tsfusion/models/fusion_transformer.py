@@ -226,7 +226,9 @@ class FusionTransformer(WindowNetwork):
             ("long", len(self.token_spans())),
             ("step", self.horizon),
         ):
-            weight = self.add_weight(name=f"{name}_position", shape=(size, width), initializer=start)
+            weight = self.add_weight(
+                name=f"{name}_position", shape=(size, width), initializer=start
+            )
             setattr(self, f"{name}_position", weight)
         self.linear_kernel = None
         if self.linear:

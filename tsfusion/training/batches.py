@@ -82,7 +82,11 @@ class TrainingBatches(_Batches):
 
     def index(self, i: int) -> np.ndarray:
         """Return the numbers of the windows in batch i of this epoch."""
-        first = (self.epoch * self.steps + i) * self.batch_size
+        return self.at(self.epoch * self.steps + i)
+
+    def at(self, n: int) -> np.ndarray:
+        """Return the numbers of the windows in batch n, counted over all epochs."""
+        first = n * self.batch_size
         place = first + np.arange(self.batch_size)
         rounds, within = np.divmod(place, len(self.windows))
         index = np.empty(self.batch_size, np.int64)
@@ -126,10 +130,11 @@ def as_dataset(batches: TrainingBatches | EvaluationBatches) -> Any:
 
     window = np.stack([batches.windows.origin, batches.windows.series], axis=1).astype(np.int32)
     if isinstance(batches, TrainingBatches):
+        start = batches.epoch * batches.steps
 
         def blocks() -> Any:
-            for first in itertools.count(0, _BLOCK):
-                yield window[np.stack([batches.index(first + i) for i in range(_BLOCK)])]
+            for first in itertools.count(start, _BLOCK):
+                yield window[np.stack([batches.at(first + i) for i in range(_BLOCK)])]
 
         block = tf.TensorSpec((_BLOCK, batches.batch_size, 2), tf.int32)
         dataset = tf.data.Dataset.from_generator(blocks, output_signature=block).unbatch()

@@ -23,12 +23,12 @@ from tsfusion.training.batches import (
 )
 from tsfusion.training.progress import Progress
 
-__all__ = ["TrainingPlan", "seeded", "train"]
+__all__ = ["Run", "Start", "TrainingPlan", "seeded", "train"]
 
 _SEED_LOCK = threading.RLock()
 
-# XLA takes about ten seconds to compile, and pays for it from a few hundred steps on.
-_XLA_STEPS = 400
+# Steps times width from which XLA pays for the 10 to 15 seconds that it takes to compile.
+_XLA_WORK = {"fusion": 64_000, "tft": 12_800}
 
 
 @contextlib.contextmanager
@@ -50,6 +50,8 @@ def seeded(seed: int) -> Iterator[None]:
 class TrainingPlan:
     """How to train; the names are those of `tsfusion.FusionForecaster`."""
 
+    architecture: str
+    hidden_size: int
     context_length: int
     horizon: int
     levels: Sequence[float]
@@ -62,8 +64,8 @@ class TrainingPlan:
     loss: Any
     callbacks: Any
     jit_compile: bool | None
+    averaging: float
     verbose: int
-    seed: int
 
 
 # A long panel is seen in part in each epoch, so that early stopping looks often enough; the whole
@@ -72,76 +74,119 @@ _MOST_STEPS, _MOST_VALIDATION_WINDOWS, _VALIDATION_BATCH = 100, 1024, 256
 _MOST_AT_ONCE = 16
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a training run starts: its seed, and a value for each of the model's variables."""
+
+    seed: int
+    values: list[np.ndarray]
+
+    @classmethod
+    def of(cls, model: keras.Model, seed: int) -> Start:
+        """Start from the present values of a model."""
+        return cls(seed, [variable.numpy().copy() for variable in model.variables])
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run came to: the model's weights, and its losses by epoch."""
+
+    weights: list[np.ndarray]
+    history: dict[str, list[float]]
+
+
 def train(
     model: keras.Model, panel: Panel, training: WindowIndex, validation: WindowIndex,
-    plan: TrainingPlan, *, stop: np.ndarray,
-) -> dict[str, list[float]]:  # fmt: skip
-    """Train a model in place and return its history.
+    plan: TrainingPlan, starts: Sequence[Start], *, stop: np.ndarray,
+) -> list[Run]:  # fmt: skip
+    """Train a model from each start in turn, compiling it once.
 
     Parameters
     ----------
     model : keras.Model
-        Built and not compiled.
+        Built and not compiled; it ends with the weights of the last run.
     panel : Panel
     training, validation : WindowIndex
         Without validation windows there is no early stopping.
     plan : TrainingPlan
+    starts : sequence of Start
     stop : ndarray of int, shape (S,)
         The panel row of each series from which on its targets are hidden from training.
 
     Returns
     -------
-    dict of list of float
+    list of Run
     """
     batch_size = min(plan.batch_size, max(len(training), 1))
     steps = plan.steps_per_epoch or min(-(-len(training) // batch_size), _MOST_STEPS)
-    shape: dict[str, Any] = {"context_length": plan.context_length, "horizon": plan.horizon}
-    batches = TrainingBatches(
-        panel, training, batch_size=batch_size, steps=steps, seed=plan.seed, stop=stop, **shape
-    )
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    callbacks = _listed(plan.callbacks)
     # A callback of the user's may want to see each batch.
-    at_once = 1 if callbacks or not on_tensorflow else _at_once(steps)
+    at_once = 1 if _listed(plan.callbacks) or not on_tensorflow else _at_once(steps)
+    optimizer = _optimizer(plan, steps * plan.max_epochs)
+    model.compile(
+        optimizer=optimizer,
+        loss=plan.loss or PinballLoss(plan.levels, reduction="mean_with_sample_weight"),
+        jit_compile=_jit(plan, steps * plan.max_epochs * len(starts)),
+        steps_per_execution=at_once,
+    )
+    # Made inside the compiled step, the optimizer's variables cost TensorFlow a second trace of it.
+    optimizer.build(model.trainable_variables)
+    fresh = [variable.numpy().copy() for variable in optimizer.variables]
+    shape: dict[str, Any] = {"context_length": plan.context_length, "horizon": plan.horizon}
     validation_data: Any = None
     if len(validation):
         windows, size = _even(validation)
         validation_data = EvaluationBatches(panel, windows, batch_size=size, **shape)
+        validation_data = as_dataset(validation_data) if on_tensorflow else validation_data
+    runs = []
+    for number, start in enumerate(starts):
+        batches = TrainingBatches(
+            panel, training, batch_size=batch_size, steps=steps, seed=start.seed, stop=stop, **shape
+        )
+        _assign(model.variables, start.values)
+        _assign(optimizer.variables, fresh)
+        model.stop_training = False
+        history = model.fit(
+            as_dataset(batches) if on_tensorflow else batches,
+            epochs=plan.max_epochs,
+            steps_per_epoch=steps,
+            validation_data=validation_data,
+            callbacks=_callbacks(plan, batches, len(validation) > 0, number, len(starts)),
+            shuffle=False,
+            verbose=0,
+        ).history
+        losses = {name: [float(value) for value in values] for name, values in history.items()}
+        runs.append(Run([np.asarray(weight) for weight in model.get_weights()], losses))
+    return runs
+
+
+def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _callbacks(
+    plan: TrainingPlan, batches: TrainingBatches, validated: bool, number: int, of: int
+) -> list[Any]:
+    """Return the callbacks of one run, ours after the user's."""
+    callbacks = [*_listed(plan.callbacks), EpochClock(batches)]
+    if plan.averaging and plan.optimizer is None:
+        # Before the one that keeps the best weights, which are then the averaged ones.
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if validated:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 monitor="val_loss", patience=plan.patience, restore_best_weights=True, mode="min"
             )
         )
     if plan.verbose:
-        callbacks.append(Progress(plan.max_epochs, plan.verbose))
-    data: Any = batches
-    if on_tensorflow:
-        data = as_dataset(batches)
-        validation_data = as_dataset(validation_data) if validation_data else None
-    else:
-        callbacks.append(EpochClock(batches))
-    model.compile(
-        optimizer=_optimizer(plan, steps * plan.max_epochs),
-        loss=plan.loss or PinballLoss(plan.levels, reduction="mean_with_sample_weight"),
-        jit_compile=_jit(plan.jit_compile, steps * plan.max_epochs),
-        steps_per_execution=at_once,
-    )
-    # Made inside the compiled step, the optimizer's variables cost TensorFlow a second trace of it.
-    model.optimizer.build(model.trainable_variables)
-    history = model.fit(
-        data,
-        epochs=plan.max_epochs,
-        steps_per_epoch=steps,
-        validation_data=validation_data,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
+        name = f"network {number + 1}/{of}, " if of > 1 else ""
+        callbacks.append(Progress(plan.max_epochs, plan.verbose, name=name))
+    return callbacks
 
 
 def _even(validation: WindowIndex) -> tuple[WindowIndex, int]:
-    """Return windows that fill batches evenly, and the size of the batches: one shape to compile."""
+    """Return windows that fill batches evenly, so that one shape is compiled, and their size."""
     size = min(len(validation), _VALIDATION_BATCH)
     most = min(len(validation), _MOST_VALIDATION_WINDOWS)
     return validation.thinned(most - most % size), size
@@ -158,12 +203,12 @@ def _listed(callbacks: Any) -> list[Any]:
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
-def _jit(asked: bool | None, steps: int) -> Any:
+def _jit(plan: TrainingPlan, steps: int) -> Any:
     """Use XLA where the fit is long enough to pay for it; Keras decides on other backends."""
-    if asked is not None:
-        return asked
+    if plan.jit_compile is not None:
+        return plan.jit_compile
     if keras.backend.backend() == "tensorflow":
-        return steps >= _XLA_STEPS
+        return steps * plan.hidden_size >= _XLA_WORK[plan.architecture]
     return "auto"
 
 
@@ -172,7 +217,8 @@ def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.CosineDecay(
             plan.learning_rate, steps, alpha=0.05, warmup_target=None
         )
-        return keras.optimizers.Adam(schedule, global_clipnorm=1.0)
+        averaged = {"use_ema": True, "ema_momentum": plan.averaging} if plan.averaging else {}
+        return keras.optimizers.Adam(schedule, global_clipnorm=1.0, **averaged)
     if isinstance(plan.optimizer, str):
         optimizer = keras.optimizers.get(plan.optimizer)
         optimizer.learning_rate = plan.learning_rate

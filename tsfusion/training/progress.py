@@ -20,11 +20,18 @@ class Progress(keras.callbacks.Callback):
         The most epochs there can be.
     verbose : int, default=1
         1: a line that is written over, on a terminal only; 2: one line an epoch, anywhere.
+    stream : text stream, default=None
+        Where to; None for standard error.
+    name : str, default=""
+        What is trained, where it is one of several.
     """
 
-    def __init__(self, epochs: int, verbose: int = 1, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, epochs: int, verbose: int = 1, stream: TextIO | None = None, name: str = ""
+    ) -> None:
         super().__init__()
         self.epochs = epochs
+        self.name = name
         self.verbose = verbose
         self.stream = sys.stderr if stream is None else stream
         self.line = verbose == 1 and self.stream.isatty()
@@ -68,7 +75,7 @@ class Progress(keras.callbacks.Callback):
         gone = time.monotonic() - self.begin
         left = gone * (1 - done) / max(done, 1e-9)
         return (
-            f"tsfusion: epoch {epoch + 1}/{self.epochs}  {losses}  "
+            f"tsfusion: {self.name}epoch {epoch + 1}/{self.epochs}  {losses}  "
             f"{gone:.0f} s, at most {left:.0f} s left"
         )
 

@@ -1,0 +1,820 @@
+"""Panels larger than memory: whole series from Parquet files, some at a time.
+
+Relies on PyArrow (the extra ``parquet``). What is learned from the files is what `PanelEncoder` and
+`Units` would learn from all rows in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+
+from tsfusion.data.encoder import PanelEncoder, Rows, _order, _tail_start
+from tsfusion.data.frames import as_frame
+from tsfusion.data.panel import CalendarCodes, Panel, Units
+from tsfusion.data.roles import resolve_roles
+from tsfusion.data.timeline import RawTimes, distinct, infer_timeline, warn_of_coarser_series
+from tsfusion.exceptions import DataWarning
+
+__all__ = ["ParquetPanel"]
+
+# The share of the memory that is planned with: allocators keep some of what was freed.
+_PLANNED = 0.6
+# Measured on three million rows: bytes that a row takes while series and times are scanned.
+_SCAN_BYTES = 500
+_INTERVALS = 65_536
+_SIGN = np.uint64(1 << 63)
+
+
+class ParquetPanel:
+    """A panel in Parquet files, read as whole series within a bound on memory.
+
+    Three passes learn what `PanelEncoder` learns from a frame (frequency, vocabularies, scalers,
+    units and lengths of the series); `chunks` then gives the panel in parts, each the same,
+    array for array, as its series in the panel made from all rows in memory.
+
+    Parameters
+    ----------
+    path : str, path or list of them
+        A Parquet file, a directory of them, or several files, whose rows count in the order of the
+        files. Keys in directory names (``store=a/``) may be named as columns; those that are not
+        named are no columns.
+    time, series, target, known, observed, static, weight : optional
+        The roles of the columns, as in `FusionForecaster`. The rows of a series must lie together;
+        a time column is needed.
+    freq : str, number or None, default=None
+        The frequency; None infers it from all times.
+    validation_size : float, default=0.1
+        The share of the time span at the end that teaches the encoder nothing.
+    horizon : int, default=12
+        The least length of that tail, in steps.
+    max_memory : str or int, default="512MB"
+        How much memory reading may take beyond what was in use before, the part last given and the
+        next one together: bytes, or such as ``"2GB"``. Some 200 bytes for every series and every
+        distinct time come on top; below 64 MB, so do Arrow's own buffers.
+
+    Attributes
+    ----------
+    roles : Roles
+    encoder : PanelEncoder
+        Holds the timeline, the vocabularies, the scalers and the boundary of the validation tail.
+    calendar : CalendarCodes
+    units : Units
+    series : Index of length S
+        The labels, in the order of the files.
+    lengths : ndarray of int64, shape (S,)
+        Steps of each series, gaps included.
+    n_series, n_rows, n_chunks : int
+        `len` gives the steps of all series, as it does for a `Panel`.
+
+    Raises
+    ------
+    ImportError
+        If PyArrow is not installed.
+    FileNotFoundError
+        If there are no files.
+    ValueError, TypeError
+        If the files have no rows or differ in their columns, a column is not there or does not fit
+        its role, the rows of a series do not lie together, or a series does not fit the memory.
+
+    Notes
+    -----
+    Means and variances are merged by Chan, Golub and LeVeque (1979), "Updating formulae and a
+    pairwise algorithm for computing sample variances". The median target is found exactly, by
+    counting how many values lie in each of 65,536 intervals and again within one of them.
+
+    Parts are found quickest in any order where row groups are no larger than they are, such as
+    100,000 rows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tsfusion.data import ParquetPanel, make_panel
+    >>> frame = make_panel(n_series=6, n_steps=100)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     frame.to_parquet(f"{folder}/sales.parquet")
+    ...     panel = ParquetPanel(
+    ...         folder, time="date", series="series", target="sales", known=["price", "promo"],
+    ...         observed=["weather", "humidity"], static=["region", "size"], max_memory="1MB",
+    ...     )
+    ...     print(panel)
+    ...     parts = [part.n_series for part in panel.chunks(seed=0)]
+    ParquetPanel(6 series, 600 steps, 1 chunks)
+    >>> parts
+    [6]
+    """
+
+    def __init__(
+        self,
+        path: Any,
+        *,
+        time: Any = None,
+        series: Any = None,
+        target: Any = None,
+        known: Any = None,
+        observed: Any = None,
+        static: Any = None,
+        weight: Any = None,
+        freq: Any = None,
+        validation_size: float = 0.1,
+        horizon: int = 12,
+        max_memory: str | int = "512MB",
+    ) -> None:
+        self.max_memory = _bytes(max_memory)
+        self._memory = int(_PLANNED * self.max_memory)
+        parameters = {
+            "time": time, "series": series, "target": target, "known": known,
+            "observed": observed, "static": static, "weight": weight,
+        }  # fmt: skip
+        self._files = _Files(path, _named(parameters.values()), self._memory // 2_500)
+        self.roles = resolve_roles(as_frame(self._files.schema.empty_table()), **parameters)
+        if self.roles.time not in self._files.schema.names:
+            raise ValueError(
+                f"time: expected a column of the files, received {time!r}: pass time= with one of "
+                f"{self._files.schema.names[:20]}."
+            )
+        if self.roles.ignored:
+            warnings.warn(
+                f"The columns {list(self.roles.ignored)} have no role and are left out; list them "
+                "in known=, observed= or static=.",
+                DataWarning,
+                stacklevel=2,
+            )
+        self.encoder = PanelEncoder(self.roles, freq)
+        columns = self.encoder.columns
+        self._columns = [name for name in self._files.schema.names if name in columns]
+        self._learn_times(self._scan(), validation_size, horizon)
+        self._plan()
+        self._learn_values()
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the files, R."""
+        return self._files.n_rows
+
+    @property
+    def n_series(self) -> int:
+        """The number of series, S."""
+        return len(self.series)
+
+    @property
+    def n_chunks(self) -> int:
+        """The number of parts that `chunks` gives."""
+        return len(self._first_series) - 1
+
+    def __len__(self) -> int:
+        return int(self.lengths.sum())
+
+    def __repr__(self) -> str:
+        return f"ParquetPanel({self.n_series} series, {len(self)} steps, {self.n_chunks} chunks)"
+
+    def chunk_order(self, seed: int | None = None, epoch: int = 0) -> np.ndarray:
+        """Return the order of the chunks: that of the files, or shuffled by seed and epoch alone.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_chunks,)
+        """
+        if seed is None:
+            return np.arange(self.n_chunks)
+        return np.random.default_rng([seed, epoch]).permutation(self.n_chunks)
+
+    def chunks(self, seed: int | None = None, epoch: int = 0, start: int = 0) -> Iterator[Panel]:
+        """Give the panel in parts of whole series.
+
+        Parameters
+        ----------
+        seed : int, default=None
+            Shuffles the parts; None keeps the order of the files.
+        epoch : int, default=0
+            Another epoch has another order, which follows from ``(seed, epoch)`` alone.
+        start : int, default=0
+            How many parts to pass over, unread: to go on where a reader was stopped.
+
+        Returns
+        -------
+        iterator of Panel
+        """
+        if not 0 <= start <= self.n_chunks:
+            raise ValueError(f"start: expected 0 to {self.n_chunks}, received {start!r}.")
+        if seed is None:
+            return map(self._lay_out, map(self._read, self._tables(start, self.n_chunks)))
+        return map(self.chunk, self.chunk_order(seed, epoch)[start:])
+
+    def chunk(self, i: int) -> Panel:
+        """Return part i of the panel, in the order of the files."""
+        return self._lay_out(self.rows(i))
+
+    def rows(self, i: int) -> Rows:
+        """Return the encoded rows of part i, sorted by series and time; ``row`` counts in it."""
+        if not 0 <= i < self.n_chunks:
+            raise IndexError(f"chunk: expected 0 to {self.n_chunks - 1}, received {i!r}.")
+        return self._read(next(self._tables(i, i + 1)))
+
+    def _tables(self, first: int, stop: int) -> Iterator[Any]:
+        """Give the Arrow table of each chunk from first to stop."""
+        bounds = self._first_row[self._first_series]
+        return self._files.tables(self._columns, bounds[first : stop + 1])
+
+    def _read(self, table: Any) -> Rows:
+        nothing = np.zeros(0, np.int64)
+        roles = self.roles
+        blank = Rows(
+            labels=self.series[:0], series=nothing, ordinal=nothing, target=nothing, real=nothing,
+            categorical=nothing, weight=nothing, row=nothing,
+            static_real=np.zeros((0, len(roles.static_real)), np.float32),
+            static_categorical=np.zeros((0, len(roles.static_categorical)), np.int32),
+        )  # fmt: skip
+        return self.encoder.read(table, kind="the files", memory=blank, with_target=True).sorted()
+
+    def _lay_out(self, rows: Rows) -> Panel:
+        return Panel.build(
+            rows,
+            self.encoder.timeline,
+            self.calendar,
+            self.units,
+            n_observed_real=len(self.roles.observed_real),
+            n_observed_categorical=len(self.roles.observed_categorical),
+        )
+
+    def _scan(self) -> _Scan:
+        """Find the series, and which times follow on which."""
+        labels: list[pd.Index] = []
+        rows, first, last = [], [], []
+        seen: set[Any] = set()
+        times: _Times | None = None
+        for at, frame, found, starts in self._whole_series():
+            labels.append(found)
+            rows.append(starts + at)
+            if found.has_duplicates or not seen.isdisjoint(found):
+                raise self._torn(labels[0].append(labels[1:]), np.concatenate(rows))
+            seen.update(found)
+            with _counted_from(at):
+                raw = self.encoder._times(frame)
+            run = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(frame))))
+            order = _order(run, raw.values)
+            order = np.arange(len(run)) if order is None else order
+            values = raw.values[order]
+            before = np.roll(values, 1)
+            before[starts] = values[starts]
+            times = _Times.tally(times, before, values, order + at)
+            first.append(values[starts])
+            last.append(np.append(values[starts[1:] - 1], values[-1]))
+        assert times is not None
+        return _Scan(
+            labels[0].append(labels[1:]),
+            np.append(np.concatenate(rows), self.n_rows),
+            np.concatenate(first),
+            np.concatenate(last),
+            times,
+            raw,
+        )
+
+    def _whole_series(self) -> Iterator[tuple[int, pd.DataFrame, pd.Index, np.ndarray]]:
+        """Give blocks of whole series: their first row, times, and each series' label and start."""
+        import pyarrow as pa
+
+        columns = [*dict.fromkeys([*self.roles.series, self.roles.time])]
+        held, at = None, 0
+        for table in self._files.blocks(columns, self._memory // _SCAN_BYTES):
+            if held is not None:
+                table = pa.concat_tables([held, table])
+            frame = as_frame(table)
+            with _counted_from(at):
+                labels, codes = self.encoder._series(frame)
+            starts = np.flatnonzero(np.diff(codes, prepend=-1))
+            end = len(codes) if at + len(codes) == self.n_rows else int(starts[-1])
+            held = table.slice(end)
+            self._check_fits(labels[codes[-1]], len(codes) - end)
+            starts = starts[starts < end]
+            if end:
+                yield at, frame.iloc[:end], labels[codes[starts]], starts
+            at += end
+
+    def _torn(self, labels: pd.Index, rows: np.ndarray) -> ValueError:
+        """Name the first series that begins twice."""
+        second = int(labels.duplicated().argmax())
+        codes = labels[: second + 1].factorize()[0]
+        first = int((codes == codes[second]).argmax())
+        keys = [*self.roles.series, self.roles.time]
+        return ValueError(
+            f"Series {labels[second]!r} is torn apart: its rows begin at row {rows[first]} and "
+            f"again at row {rows[second]} of the files, with other series between. The rows of a "
+            f"series must lie together: sort the files by {keys} first, with DuckDB (COPY (SELECT "
+            f"* FROM 'in/*.parquet' ORDER BY {', '.join(map(str, keys))}) TO 'sorted.parquet') or "
+            f"Polars (pl.scan_parquet('in').sort({keys}).sink_parquet('sorted.parquet'))."
+        )
+
+    def _learn_times(self, scan: _Scan, validation_size: float, horizon: int) -> None:
+        """Learn the frequency, the validation tail, the calendar and the lengths of the series."""
+        encoder, name = self.encoder, self.roles.time_label
+        self.series, self._first_row = scan.labels, scan.rows
+        # Numbers count from the first time of the first label, as they do in a sorted frame.
+        lead = 0
+        with contextlib.suppress(TypeError):
+            lead = scan.labels.argsort()[0]
+        values, count, rows = scan.times.as_series(scan.first[lead])
+        raw = _with_values(scan.raw, values, count)
+        series = np.repeat(np.arange(len(values) // 2), 2)
+        encoder.timeline = infer_timeline(raw, series, name, encoder.freq, rows)
+        ordinal = distinct(encoder.timeline.ordinals(raw, name, rows))
+        encoder.boundary = _tail_start(ordinal, validation_size, horizon)
+        train = ordinal[self._in_training(ordinal)]
+        self.calendar = CalendarCodes.learn(encoder.timeline, train)
+        self.lengths = np.diff(self._first_row)
+        if encoder.timeline.is_regular:
+            first, last = (
+                encoder.timeline.ordinals(_with_values(scan.raw, side), name)
+                for side in (scan.first, scan.last)
+            )
+            self.lengths = last - first + 1
+
+    def _row_bytes(self) -> int:
+        """Return the memory that a row takes at most while a chunk is read."""
+        table = sum(_width(self._files.schema.field(name).type) for name in self._columns)
+        columns = len(self.roles.observed) + len(self.roles.known)
+        return 2 * table + 3 * (36 + 4 * columns) + 160
+
+    def _step_bytes(self) -> int:
+        """Return what a step takes: in the panel still in use, in the next, and to make that."""
+        columns = len(self.roles.observed) + len(self.roles.known)
+        calendar = len(self.calendar.real_names) + len(self.calendar.names)
+        return 3 * (29 + 4 * (columns + calendar)) + 80
+
+    def _plan(self) -> None:
+        """Divide the series into chunks that fit the memory."""
+        rows, steps = np.diff(self._first_row), self.lengths
+        size = rows * self._row_bytes() + steps * self._step_bytes()
+        at = int(size.argmax())
+        self._check_fits(self.series[at], int(rows[at]), int(steps[at]), int(size[at]))
+        total = np.append(0, np.cumsum(size))
+        starts = [0]
+        while starts[-1] < self.n_series:
+            most = total[starts[-1]] + self._memory
+            starts.append(int(np.searchsorted(total, most, side="right")) - 1)
+        self._first_series = np.array(starts)
+
+    def _check_fits(self, label: Any, rows: int, steps: int = 0, size: int | None = None) -> None:
+        size = rows * self._row_bytes() if size is None else size
+        needed = size / _PLANNED
+        if size > self._memory:
+            raise ValueError(
+                f"Series {label!r} alone takes {needed / 1e6:,.3g} MB or more ({rows} rows, "
+                f"{max(rows, steps)} steps), max_memory is {self.max_memory / 1e6:,.3g} MB. Pass a "
+                "larger max_memory=; if there are far more steps than rows, look for a wrong date."
+            )
+
+    def _learn_values(self) -> None:
+        """Learn scalers, vocabularies and units, and check every value."""
+        learned = _Learned(
+            {name: _Moments() for name in self._names("real")},
+            {name: {} for name in self._names("categorical")},
+            np.zeros(self.n_series),
+            np.zeros(self.n_series),
+        )
+        tables = self._tables(0, self.n_chunks)
+        for row in self._first_row[self._first_series[:-1]]:
+            with _counted_from(int(row)):
+                # No name for the table: it would stay in memory beside the next one.
+                self._learn_chunk(as_frame(next(tables)), learned)
+        for name, moments in learned.reals.items():
+            self.encoder._set_scale(name, moments.mean, moments.spread)
+        for name, values in learned.categories.items():
+            self.encoder._learn_categories(name, np.arange(len(values)), list(values))
+        level = _median(self._training_targets, learned.targets, self._memory // 100)
+        self.units = learned.units(self.series, level)
+
+    def _learn_chunk(self, frame: pd.DataFrame, learned: _Learned) -> None:
+        encoder = self.encoder
+        labels, codes = encoder._series(frame)
+        ordinal = encoder.timeline.ordinals(encoder._times(frame), self.roles.time_label)
+        order = _order(codes, ordinal)
+        order = np.arange(len(codes)) if order is None else order
+        encoder._check_unique(codes[order], ordinal[order], order, labels, frame)
+        if encoder.freq is None and not learned.warned:
+            learned.warned = warn_of_coarser_series(
+                encoder.timeline, ordinal[order], codes[order], labels
+            )
+        encoder._weights(frame)
+        target, train = encoder._target(frame, None, frame), self._in_training(ordinal)
+        useful = order[(train & np.isfinite(target))[order]]
+        learned.add_targets(target[useful], codes[useful], self.series.get_indexer(labels))
+        first = np.zeros(len(labels), np.int64)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        for name, role in self._names("real").items():
+            values = encoder._real(frame, name, role)
+            learned.reals[name].add(values[train])
+            if role == "static":
+                encoder._check_constant(frame[name], values, codes, first, labels)
+        for name, role in self._names("categorical").items():
+            shown, found = encoder._categories(frame, name, role)
+            seen = np.bincount(shown[train & (shown >= 0)], minlength=len(found)) > 0
+            learned.categories[name].update((found[i], None) for i in np.flatnonzero(seen))
+            if role == "static":
+                encoder._check_constant(frame[name], shown, codes, first, labels)
+
+    def _names(self, kind: str) -> dict[Any, str]:
+        """Return the role of each column of reals or categories."""
+        roles = ("observed", "known", "static")
+        return {name: role for role in roles for name in getattr(self.roles, f"{role}_{kind}")}
+
+    def _in_training(self, ordinal: np.ndarray) -> np.ndarray:
+        boundary = self.encoder.boundary
+        return np.ones(len(ordinal), bool) if boundary is None else ordinal < boundary
+
+    def _training_targets(self) -> Iterator[np.ndarray]:
+        """Give the known targets of the training rows."""
+        encoder = self.encoder
+        columns = [self.roles.time, self.roles.target]
+        for table in self._files.blocks(columns, self._memory // _SCAN_BYTES):
+            frame = as_frame(table)
+            ordinal = encoder.timeline.ordinals(encoder._times(frame), self.roles.time_label)
+            target = encoder._target(frame, None, frame)
+            yield target[self._in_training(ordinal) & np.isfinite(target)]
+
+
+class _Files:
+    """Parquet files as one table of rows, read in batches.
+
+    ``schema`` holds the columns of the files and the keys in their paths, text as text.
+    """
+
+    def __init__(self, path: Any, named: set[Any], batch: int) -> None:
+        files, self._filesystem = _find_files(path)
+        self._batch = min(max(batch, 1_024), 65_536)
+        paths = [file.path for file in files]
+        keys = {
+            name: values for name, values in _keys_of(paths).items()
+            if name in named and name not in files[0].physical_schema.names
+        }  # fmt: skip
+        self._groups: list[_Group] = []
+        self.n_rows = 0
+        for i, file in enumerate(files):
+            _check_same_columns(files[0], file)
+            for group in file.row_groups:
+                of_file = {name: values[i] for name, values in keys.items()}
+                self._groups.append(_Group(paths[i], group.id, self.n_rows, of_file))
+                self.n_rows += group.num_rows
+        if self.n_rows == 0:
+            raise ValueError(f"{path}: the Parquet files hold no rows.")
+        self.schema = _plain_schema(files[0].physical_schema, keys)
+
+    def blocks(self, columns: list[Any], rows: int) -> Iterator[Any]:
+        """Give all rows, so many at a time."""
+        yield from self.tables(columns, [*range(0, self.n_rows, max(rows, 1_024)), self.n_rows])
+
+    def tables(self, columns: list[Any], bounds: Any) -> Iterator[Any]:
+        """Give the rows between neighbouring bounds, as Arrow tables with dictionaries for text."""
+        held: list[Any] = []
+        at, ends = int(bounds[0]), iter(bounds[1:])
+        end = next(ends, None)
+        if end is None:
+            return
+        for batch in self._batches(columns, at, int(bounds[-1])):
+            while end is not None and at + batch.num_rows >= end:
+                held.append(batch.slice(0, end - at))
+                batch = batch.slice(end - at)
+                at, end = end, next(ends, None)
+                yield _joined(held)
+            held.append(batch)
+            at += batch.num_rows
+
+    def _batches(self, columns: list[Any], start: int, stop: int) -> Iterator[Any]:
+        """Give the rows from start to stop, batch by batch."""
+        import pyarrow.parquet as pq
+
+        first = np.array([group.first for group in self._groups])
+        wanted = self._groups[int(np.searchsorted(first, start, side="right")) - 1 :]
+        wanted = [group for group in wanted if group.first < stop]
+        for path, groups in itertools.groupby(wanted, key=lambda group: group.path):
+            of_file = list(groups)
+            at = of_file[0].first
+            stored = [name for name in columns if name not in of_file[0].keys]
+            # Read ahead or unbuffered, Arrow would hold whole row groups.
+            with pq.ParquetFile(
+                path, filesystem=self._filesystem, read_dictionary=self._text(stored),
+                pre_buffer=False, buffer_size=65_536,
+            ) as file:  # fmt: skip
+                for batch in file.iter_batches(
+                    self._batch, [group.number for group in of_file], stored, use_threads=False
+                ):
+                    low = min(max(start - at, 0), batch.num_rows)
+                    high = min(max(stop - at, 0), batch.num_rows)
+                    at += batch.num_rows
+                    if low < high:
+                        yield _with_keys(batch.slice(low, high - low), of_file[0].keys, columns)
+
+    def _text(self, columns: list[Any]) -> list[Any]:
+        import pyarrow as pa
+
+        text = (pa.types.is_string, pa.types.is_large_string)
+        return [
+            name for name in columns if any(is_a(self.schema.field(name).type) for is_a in text)
+        ]
+
+
+@dataclass(frozen=True)
+class _Group:
+    path: str
+    number: int
+    first: int
+    keys: dict[Any, Any]
+
+
+def _find_files(path: Any) -> tuple[list[Any], Any]:
+    """Return the files with their footers, and the file system they lie in."""
+    try:
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+    except ImportError as error:
+        raise ImportError(
+            "Parquet files are read with PyArrow: pip install 'tsfusion[parquet]'."
+        ) from error
+    source = [str(one) for one in path] if isinstance(path, (list, tuple)) else str(path)
+    try:
+        dataset = ds.dataset(source, format="parquet")
+        files = list(dataset.get_fragments())
+        for file in files:
+            file.ensure_complete_metadata()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"path: expected a Parquet file, a directory of them or a list of files, received "
+            f"{path!r}, which is not there ({error})."
+        ) from error
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"path: expected Parquet files in {path!r}: {error}") from error
+    if not files:
+        raise FileNotFoundError(f"path: there are no Parquet files in {path!r}.")
+    return files, dataset.filesystem
+
+
+def _keys_of(paths: list[str]) -> dict[str, list[Any]]:
+    """Return the values of ``key=value`` directories; as integers where all are."""
+    found = [dict(part.split("=", 1) for part in p.split("/")[:-1] if "=" in part) for p in paths]
+    keys: dict[str, list[Any]] = {}
+    for key in found[0]:
+        values = [unquote(one[key]) for one in found if key in one]
+        if len(values) == len(paths):
+            numeric = all(re.fullmatch(r"-?\d+", value) for value in values)
+            keys[key] = [int(value) for value in values] if numeric else values
+    return keys
+
+
+def _plain_schema(schema: Any, keys: dict[str, list[Any]]) -> Any:
+    """Return the columns with text as text, without pandas' unnamed index, and the keys."""
+    import pyarrow as pa
+
+    fields = [
+        (name, schema.field(name).type) for name in schema.names
+        if not name.startswith("__index_level_") or pa.types.is_temporal(schema.field(name).type)
+    ]  # fmt: skip
+    return pa.schema([*fields, *((name, pa.scalar(keys[name][0]).type) for name in keys)])
+
+
+def _check_same_columns(first: Any, other: Any) -> None:
+    """Raise if a file has other columns, or columns of other types, than the first one."""
+    expected, found = (
+        {field.name: _type(field.type) for field in file.physical_schema} for file in (first, other)
+    )
+    if expected == found:
+        return
+    name = next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
+    raise ValueError(
+        f"Column {name!r} is {expected.get(name, 'missing')} in {first.path} but "
+        f"{found.get(name, 'missing')} in {other.path}: expected the same columns in all files. "
+        "Write them anew with one schema."
+    )
+
+
+def _type(of: Any) -> str:
+    """Name an Arrow type; text is text, however it is stored."""
+    import pyarrow as pa
+
+    of = of.value_type if pa.types.is_dictionary(of) else of
+    return str(of).removeprefix("large_").removesuffix("_view")
+
+
+def _width(of: Any) -> int:
+    """Return the bytes of a value; text is read as codes."""
+    try:
+        return max(of.bit_width // 8, 1)
+    except ValueError:
+        return 8
+
+
+def _with_keys(batch: Any, keys: dict[Any, Any], columns: list[Any]) -> Any:
+    """Add the keys in the file's path as columns, and put all in order."""
+    import pyarrow as pa
+
+    arrays = dict(zip(batch.schema.names, batch.columns))
+    for name in keys:
+        code = pa.repeat(pa.scalar(0, pa.int32()), batch.num_rows)
+        arrays[name] = pa.DictionaryArray.from_arrays(code, pa.array([keys[name]]))
+    return pa.table({name: arrays[name] for name in columns})
+
+
+def _joined(tables: list[Any]) -> Any:
+    """Return tables as one; the list is emptied, so that nothing keeps their memory."""
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables)
+    tables.clear()
+    return table.unify_dictionaries()
+
+
+def _named(parameters: Iterable[Any]) -> set[Any]:
+    """Return the column names among parameters."""
+    names: set[Any] = set()
+    for value in parameters:
+        if not callable(value):
+            names.update(value if pd.api.types.is_list_like(value) else [value])
+    return names
+
+
+def _bytes(size: str | int) -> int:
+    """Read a number of bytes, such as 1000 or "512MB"."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)B?\s*", str(size))
+    number = float(match[1]) if match and match[1].count(".") < 2 else 0.0
+    if not match or number <= 0 or isinstance(size, bool):
+        raise ValueError(
+            f"max_memory: expected a number of bytes such as 512_000_000 or '512MB', received "
+            f"{size!r}."
+        )
+    return int(number * 1_000 ** " kMGT".index(match[2] or " "))
+
+
+@contextlib.contextmanager
+def _counted_from(row: int) -> Iterator[None]:
+    """Say in errors from where on the rows that they name are counted."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if row == 0:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error} (Rows are counted from row {row} of the files.)") from error
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """Labels (S,), first rows (S + 1,), first and last times (S,), and the times of all rows."""
+
+    labels: pd.Index
+    rows: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    times: _Times
+    raw: RawTimes
+
+
+@dataclass(frozen=True)
+class _Times:
+    """The distinct pairs of a time and the one before it in its series, and how often they occur.
+
+    The first time of a series is paired with itself. A frequency is inferred from these as from all
+    rows, and there are little more of them than distinct times.
+    """
+
+    before: np.ndarray
+    time: np.ndarray
+    count: np.ndarray
+    row: np.ndarray
+
+    @classmethod
+    def tally(
+        cls, have: _Times | None, before: np.ndarray, time: np.ndarray, row: np.ndarray
+    ) -> _Times:
+        """Count pairs and add them to those there are."""
+        count = np.ones(len(time), np.int64)
+        if have is not None:
+            before = np.concatenate([have.before, before])
+            time = np.concatenate([have.time, time])
+            count = np.concatenate([have.count, count])
+            row = np.concatenate([have.row, row])
+        order = np.lexsort((time, before))
+        before, time, count, row = before[order], time[order], count[order], row[order]
+        new = np.append(True, (np.diff(before) != 0) | (np.diff(time) != 0))
+        starts = np.flatnonzero(new)
+        return cls(before[starts], time[starts], np.add.reduceat(count, starts), row[starts])
+
+    def as_series(self, first: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return times, counts and rows of series of two times each, with ``first`` in front."""
+        lead = np.flatnonzero((self.before == first) & (self.time == first))
+        order = np.append(lead, np.delete(np.arange(len(self.time)), lead))
+        pairs = np.stack([self.before, self.time], 1)[order].ravel()
+        count = np.stack([np.zeros_like(self.count), self.count], 1)[order].ravel()
+        return pairs, count, np.repeat(self.row[order], 2)
+
+
+def _with_values(raw: RawTimes, values: np.ndarray, count: np.ndarray | None = None) -> RawTimes:
+    """Return other times of the same kind."""
+    wall = None
+    if raw.wall is not None:
+        index = pd.DatetimeIndex(values.astype("datetime64[ns]"), tz="UTC").tz_convert(raw.tz)
+        wall = index.tz_localize(None).asi8
+    return replace(raw, values=values, wall=wall, count=count)
+
+
+@dataclass
+class _Moments:
+    """The mean and variance of values that come in parts."""
+
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        """Merge in more values (Chan, Golub and LeVeque 1979); NaN are left out."""
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            return
+        n, mean = len(values), float(values.mean())
+        away, total = mean - self.mean, self.n + n
+        self.squares += float(((values - mean) ** 2).sum()) + away**2 * self.n * n / total
+        self.mean += away * n / total
+        self.n = total
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation."""
+        return (self.squares / self.n) ** 0.5 if self.n else 0.0
+
+
+@dataclass
+class _Learned:
+    """What the training rows have taught so far."""
+
+    reals: dict[Any, _Moments]
+    categories: dict[Any, dict[Any, None]]
+    mean: np.ndarray
+    spread: np.ndarray
+    size: float = 0.0
+    targets: int = 0
+    warned: bool = False
+
+    def add_targets(self, y: np.ndarray, codes: np.ndarray, place: np.ndarray) -> None:
+        """Learn mean and spread of whole series; ``place`` is where each code stands among all."""
+        count = np.maximum(np.bincount(codes, minlength=len(place)), 1)
+        mean = np.bincount(codes, y, len(place)) / count
+        self.mean[place] = mean
+        squares = np.bincount(codes, (y - mean[codes]) ** 2, len(place))
+        self.spread[place] = np.sqrt(squares / count)
+        self.size = max(self.size, float(np.abs(y).max(initial=0)))
+        self.targets += len(y)
+
+    def units(self, labels: pd.Index, level: float) -> Units:
+        """Return the units that `Units.learn` learns from all rows."""
+        useful = (self.spread > 1e-9 * np.abs(self.mean)) & (self.spread > 1e-30 * self.size)
+        typical = abs(level) if abs(level) > 1e-30 * self.size else self.size or 1.0
+        if useful.any():
+            typical = float(np.median(self.spread[useful]))
+        return Units(pd.Series(np.where(useful, self.spread, typical), labels), typical, level)
+
+
+def _median(values: Callable[[], Iterable[np.ndarray]], n: int, most: int) -> float:
+    """Return the median of n values that come in parts, at most ``most`` of them held; 0 of none.
+
+    ``values`` gives the parts anew each time it is called.
+    """
+    if n == 0:
+        return 0.0
+    low = _ranked(values, (n - 1) // 2, n, most)
+    return low if n % 2 else (low + _ranked(values, n // 2, n, most)) / 2
+
+
+def _ranked(values: Callable[[], Iterable[np.ndarray]], rank: int, n: int, most: int) -> float:
+    """Return the value that ``rank`` of n values lie before."""
+    low, high, inside = 0, 2**64 - 1, n
+    while inside > most and low < high:
+        width = (high - low) // _INTERVALS + 1
+        count = np.zeros(_INTERVALS, np.int64)
+        for part in values():
+            place = (_between(part, low, high) - np.uint64(low)) // np.uint64(width)
+            count += np.bincount(place.astype(np.int64), minlength=_INTERVALS)
+        upto = np.cumsum(count)
+        at = int(np.searchsorted(upto, rank, side="right"))
+        inside = int(count[at])
+        rank -= int(upto[at]) - inside
+        low, high = low + at * width, min(high, low + (at + 1) * width - 1)
+    if low == high:
+        keys = np.array([low], np.uint64)
+    else:
+        keys = np.sort(np.concatenate([_between(part, low, high) for part in values()]))[rank:]
+    negative = keys[:1] >> np.uint64(63) == 0
+    return float(np.where(negative, ~keys[:1], keys[:1] ^ _SIGN).view(np.float64)[0])
+
+
+def _between(values: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Return the keys from low to high of float64 values: integers in the order of the values."""
+    bits = (values + 0.0).view(np.uint64)
+    keys = np.where(bits & _SIGN, ~bits, bits ^ _SIGN)
+    return keys[(keys >= np.uint64(low)) & (keys <= np.uint64(high))]
