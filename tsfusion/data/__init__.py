@@ -11,6 +11,7 @@ from tsfusion.data.parquet import ParquetPanel
 from tsfusion.data.readers import read_ett, read_m4, read_nixtla, read_tsf, read_wide
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.splits import PanelSplit, cold_start_split, train_validation_test_split
+from tsfusion.data.windowing import Windows, make_windows
 
 __all__ = [
     "CalendarFeatures",
@@ -18,11 +19,13 @@ __all__ = [
     "PanelTruth",
     "ParquetPanel",
     "TargetScaler",
+    "Windows",
     "calendar_features",
     "cold_start_split",
     "default_context_length",
     "load_air_passengers",
     "make_panel",
+    "make_windows",
     "read_ett",
     "read_m4",
     "read_nixtla",

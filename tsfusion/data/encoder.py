@@ -148,9 +148,9 @@ class PanelEncoder:
         Which column plays which part.
     freq : str, number or None, default=None
         The frequency; None infers it.
-    scaler : {"standard", "robust"}, default="standard"
+    scaler : {"standard", "robust"} or None, default="standard"
         What numeric columns are scaled by: mean and standard deviation, or median and
-        interquartile range (the standard deviation where that is 0).
+        interquartile range (the standard deviation where that is 0); None leaves them as they are.
     max_categories : int or None, default=None
         The most categories of a column that get a code of their own: those with the most training
         rows, ties in sort order. The others share the code of unseen ones. None for no limit.
@@ -172,7 +172,7 @@ class PanelEncoder:
         roles: Roles,
         freq: Any = None,
         *,
-        scaler: str = "standard",
+        scaler: str | None = "standard",
         max_categories: int | None = None,
     ) -> None:
         self.roles = roles
@@ -429,6 +429,9 @@ class PanelEncoder:
 
     def _learn_real(self, name: Any, values: np.ndarray) -> None:
         """Learn a scaler from the values of the training rows."""
+        if self.scaler is None:
+            self._set_scale(name, 0.0, 1.0)
+            return
         known = values[np.isfinite(values)]
         center = float(known.mean()) if len(known) else 0.0
         spread = float(known.std()) if len(known) else 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -328,6 +329,16 @@ class Panel:
             n_observed_real=n_observed_real,
             n_observed_categorical=n_observed_categorical,
         )
+
+    @cached_property
+    def anything_known(self) -> np.ndarray:
+        """(R,) whether the target or anything observed is known in a row."""
+        known = np.isfinite(self.real[:, 0])
+        for i in range(1, 1 + self.n_observed_real):
+            known |= np.isfinite(self.real[:, i])
+        for i in range(self.n_observed_categorical):
+            known |= self.categorical[:, i] > 0
+        return known
 
     @property
     def n_series(self) -> int:

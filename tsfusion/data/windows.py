@@ -13,7 +13,16 @@ import numpy as np
 
 from tsfusion.data.panel import Panel
 
-__all__ = ["WindowIndex", "gather", "training_windows", "validation_windows"]
+__all__ = [
+    "WindowIndex",
+    "boundary_rows",
+    "future_targets",
+    "gather",
+    "history_length",
+    "targets",
+    "training_windows",
+    "validation_windows",
+]
 
 
 @dataclass(frozen=True)
@@ -112,30 +121,19 @@ def gather(
         ``static_real`` (B, Vs), ``static_categorical`` (B, Cs), ``fallback_loc`` (B,); unknown
         reals are NaN, unknown categories 0. Keys of width zero are left out.
     """
-    origin, series = windows.origin[:, None], windows.series[:, None]
-    past = origin + np.arange(-context_length, 0)
-    # An origin rolled forward may lie past its series' end: what lies there is another's.
-    outside = (past < panel.offsets[series]) | (past >= panel.offsets[series + 1])
-    past = np.clip(past, 0, max(len(panel) - 1, 0))
-    past_real = panel.real[past]
-    past_real[outside] = np.nan
-    observed = 1 + panel.n_observed_real
-    mask = np.isfinite(past_real[..., :observed]).any(-1)
-    batch = {"past_real": past_real, "past_mask": mask}
+    past = _Blocks(panel, windows, windows.origin - context_length, context_length)
+    ahead = _Blocks(panel, windows, windows.origin, horizon)
+    observed, categorical = 1 + panel.n_observed_real, panel.n_observed_categorical
+    batch = {
+        "past_real": past.of(panel.real, np.nan),
+        "past_mask": past.of(panel.anything_known, False),
+    }
     if panel.categorical.shape[1]:
-        codes = panel.categorical[past]
-        codes[outside] = 0
-        batch["past_categorical"] = codes
-        mask |= (codes[..., : panel.n_observed_categorical] > 0).any(-1)
-    future, after = _future_rows(panel, windows, horizon)
+        batch["past_categorical"] = past.of(panel.categorical, 0)
     if panel.real.shape[1] > observed:
-        future_real = panel.real[:, observed:][future]
-        future_real[after] = np.nan
-        batch["future_real"] = future_real
-    if panel.categorical.shape[1] > panel.n_observed_categorical:
-        codes = panel.categorical[:, panel.n_observed_categorical :][future]
-        codes[after] = 0
-        batch["future_categorical"] = codes
+        batch["future_real"] = ahead.of(panel.real, np.nan)[..., observed:]
+    if panel.categorical.shape[1] > categorical:
+        batch["future_categorical"] = ahead.of(panel.categorical, 0)[..., categorical:]
     if panel.static_real.shape[1]:
         batch["static_real"] = panel.static_real[windows.series]
     if panel.static_categorical.shape[1]:
@@ -151,16 +149,64 @@ def targets(
 
     ``stop`` (S,), if given, is the row from which on targets count as unknown.
     """
-    future, after = _future_rows(panel, windows, horizon)
-    if stop is not None:
-        after = after | (future >= stop[windows.series][:, None])
-    y = panel.real[:, 0][future]
-    known = np.isfinite(y) & ~after
-    weight = np.where(known, panel.weight[future], 0).astype(np.float32)
-    return np.where(known, y, 0).astype(np.float32), weight
+    ahead = _Blocks(panel, windows, windows.origin, horizon, stop)
+    y = ahead.of(panel.real[:, 0], np.nan)
+    known = np.isfinite(y)
+    weight = np.where(known, ahead.of(panel.weight, 0), 0).astype(np.float32, copy=False)
+    return np.where(known, y, 0).astype(np.float32, copy=False), weight
 
 
-def _future_rows(panel: Panel, windows: WindowIndex, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    future = windows.origin[:, None] + np.arange(horizon)
-    after = future >= panel.offsets[windows.series + 1][:, None]
-    return np.minimum(future, max(len(panel) - 1, 0)), after
+def future_targets(
+    column: np.ndarray, panel: Panel, windows: WindowIndex, horizon: int
+) -> np.ndarray:
+    """Return (B, H) of a column (R,) of numbers from each origin on, NaN past the series' end."""
+    return _Blocks(panel, windows, windows.origin, horizon).of(column, np.nan)
+
+
+def history_length(panel: Panel, windows: WindowIndex) -> np.ndarray:
+    """Return (B,) how many steps of its series lie before each origin."""
+    return windows.origin - panel.offsets[windows.series]
+
+
+class _Blocks:
+    """The same ``length`` rows from ``first`` on, to be copied from several columns.
+
+    A block of rows lies in one piece and is copied as one; steps outside the series are blanked.
+    """
+
+    def __init__(
+        self, panel: Panel, windows: WindowIndex, first: np.ndarray, length: int,
+        stop: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        low, high = panel.offsets[windows.series], panel.offsets[windows.series + 1]
+        if stop is not None:
+            high = np.minimum(high, stop[windows.series])
+        self.length = length
+        self.first = first
+        last = max(len(panel) - length, 0)
+        self.start = np.clip(first, 0, last)
+        # Blocks that would begin before the panel or end after it: they are copied row by row.
+        self.moved = np.flatnonzero((self.start != first) | (len(panel) < length))
+        out = np.flatnonzero((first < low) | (first + length > high))
+        rows = first[out, None] + np.arange(length)
+        outside = (rows < low[out, None]) | (rows >= high[out, None])
+        self.unknown = (out[:, None] * length + np.arange(length))[outside]
+
+    def of(self, column: np.ndarray, blank: Any) -> np.ndarray:
+        """Return (B, length, ...) of a column (R, ...), ``blank`` outside the series."""
+        shape = (len(self.first), self.length, *column.shape[1:])
+        if len(column) < self.length:
+            block = np.empty(shape, column.dtype)
+        else:
+            view = np.lib.stride_tricks.as_strided(
+                column,
+                (len(column) - self.length + 1, *shape[1:]),
+                (column.strides[0], *column.strides),
+                writeable=False,
+            )
+            block = view[self.start]
+        if len(column) and len(self.moved):
+            rows = self.first[self.moved, None] + np.arange(self.length)
+            block[self.moved] = column[np.clip(rows, 0, len(column) - 1)]
+        block.reshape(-1, *column.shape[1:])[self.unknown] = blank
+        return block

@@ -7,7 +7,6 @@ of flat, sorted columns, for all series at once.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,12 +15,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
-from tsfusion.data.encoder import PanelEncoder, Rows
-from tsfusion.data.frames import as_frame, as_target, numbers
-from tsfusion.data.roles import INDEX, Roles, is_categorical, resolve_roles
+from tsfusion.data.frames import as_frame, numbers
+from tsfusion.data.roles import Roles
+from tsfusion.evaluation._audited import Data, HeldOut, Subject, fit_noted, fresh, plain, replaced
 from tsfusion.evaluation._copies import Pairs, correlations, cuts_range
 from tsfusion.exceptions import TsfusionWarning
 from tsfusion.prediction import known_end
@@ -213,10 +210,10 @@ def audit_leakage(
     >>> sales = np.random.default_rng(0).normal(size=100)
     >>> X = pd.DataFrame({"day": np.arange(100), "tomorrow": np.roll(sales, -1)})
     >>> audit_leakage(LinearRegression(), X, sales, time="day")
-    LeakageReport(1 leak, 0 warnings, 1 passed, 3 not checked)
+    LeakageReport(1 leak, 0 warnings, 3 passed, 2 not checked)
       leak: known columns (column 'tomorrow'): it is the target of 1 step later: ...
     """
-    subject = _Subject.of(estimator, random_state)
+    subject = Subject.of(estimator, random_state)
     if not subject.fitted and not refit:
         raise ValueError(
             f"refit=False needs a fitted estimator, received a {type(estimator).__name__} that is "
@@ -224,11 +221,11 @@ def audit_leakage(
         )
     given = {"time": time, "series": series, "target": target, "known": known}
     given |= {"observed": observed, "static": static}
-    data = _Data.read(subject, df, y, given, freq)
+    data = Data.read(subject, df, y, given, freq)
     steps = _whole("horizon", subject.horizon if horizon is None else horizon, 1)
     reach = _whole("reach", reach, 0)
     places = _places(data, cutoffs, steps)
-    held_out = None if test is None else _HeldOut.read(data, test)
+    held_out = None if test is None else HeldOut.read(data, test)
     findings = [*_static_columns(data)]
     sound = all(finding.verdict != "leak" for finding in findings)
     findings += _known_columns(data, steps)
@@ -250,291 +247,7 @@ def audit_leakage(
 _FORECASTER_CHECKS = ("validation tail", "forecasts", "backcasts")
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """The estimator in its two parts: transformers (or None), and what predicts."""
-
-    prep: Any
-    model: Any
-    is_forecaster: bool
-    fitted: bool
-    seed: int
-
-    @classmethod
-    def of(cls, estimator: Any, seed: int) -> _Subject:
-        # Only here: metrics are used without the estimator.
-        from tsfusion.forecaster import FusionForecaster
-
-        in_pipeline = isinstance(estimator, Pipeline)
-        model = estimator.steps[-1][1] if in_pipeline else estimator
-        if isinstance(model, type) or not (hasattr(model, "fit") and hasattr(model, "predict")):
-            raise TypeError(
-                "estimator: expected an object with fit and predict, or a Pipeline that ends in "
-                f"one, received {model!r}."
-            )
-        prep = estimator[:-1] if in_pipeline and len(estimator) > 1 else None
-        return cls(prep, model, isinstance(model, FusionForecaster), _is_fitted(model), seed)
-
-    @property
-    def horizon(self) -> int:
-        return self.model.horizon if self.is_forecaster else 1
-
-    def prepared(self, data: _Data, rows: np.ndarray) -> tuple[_Subject, Any]:
-        """Return a copy whose transformers are fitted on some rows, and these as they make them."""
-        frame = data.frame[rows]
-        if self.prep is None:
-            return self, frame
-        prep = _fresh(self.prep, self.seed)
-        table = _fit(prep.fit_transform, frame, data.y_of(rows))
-        return replace(self, prep=prep), table
-
-    def fit(self, data: _Data, rows: np.ndarray) -> _Subject:
-        """Return a copy fitted on some rows."""
-        subject, table = self.prepared(data, rows)
-        return subject.taught(_fresh(self.model, self.seed), table, data.y_of(rows))
-
-    def taught(self, model: Any, table: Any, y: pd.Series | None) -> _Subject:
-        """Return a copy with another model, fitted on transformed rows."""
-        _fit(model.fit, table, y)
-        return replace(self, model=model, fitted=True)
-
-    def transform(self, frame: pd.DataFrame, steps: int | None = None) -> Any:
-        """Return the rows as the model gets them, or as the first ``steps`` transformers do."""
-        if self.prep is None:
-            return frame
-        table = (self.prep if steps is None else self.prep[:steps]).transform(frame)
-        return _check_rows(table, len(frame), "the transformers")
-
-    def history(self, frame: pd.DataFrame, y: pd.Series | None) -> pd.DataFrame:
-        """Return rows as a `FusionForecaster`'s context: transformed, with the target."""
-        table = as_frame(self.transform(frame))
-        if y is None:
-            return table
-        table = table.copy()
-        table[self.model._fitted.encoder.roles.target] = y.to_numpy()
-        return table
-
-    def predict(self, table: Any, **context: Any) -> pd.DataFrame:
-        """Return what is predicted for rows that are transformed already."""
-        if self.is_forecaster:
-            context["quantiles"] = list(self.model.levels_)
-        values = np.asarray(self.model.predict(table, **context), np.float64)
-        return pd.DataFrame(_check_rows(values, _length(table), "predict"))
-
-
-def _is_fitted(model: Any) -> bool:
-    if hasattr(model, "__sklearn_is_fitted__"):
-        return bool(model.__sklearn_is_fitted__())
-    return any(name.endswith("_") and not name.startswith("_") for name in vars(model))
-
-
-def _fresh(estimator: Any, seed: int) -> Any:
-    """Return an unfitted copy whose open seeds are set, so that two fits are one."""
-    if not hasattr(estimator, "get_params"):
-        return copy.deepcopy(estimator)
-    twin = clone(estimator)
-    seeds = [
-        name
-        for name, value in twin.get_params().items()
-        if name.rsplit("__", 1)[-1] == "random_state" and value is None
-    ]
-    return twin.set_params(**dict.fromkeys(seeds, seed))
-
-
-def _fit(method: Callable[..., Any], table: Any, y: pd.Series | None) -> Any:
-    try:
-        return method(table) if y is None else method(table, y)
-    except Exception as error:
-        call = f"{method.__name__}({'X' if y is None else 'X, y'})"
-        error.add_note(f"audit_leakage called {call} with {_length(table)} rows.")
-        raise
-
-
-def _length(table: Any) -> int:
-    return table.shape[0] if hasattr(table, "shape") else len(table)
-
-
-def _check_rows(table: Any, expected: int, who: str) -> Any:
-    if _length(table) != expected:
-        raise ValueError(
-            f"Expected one answer per row: {who} returned {_length(table)} for {expected} rows."
-        )
-    return table
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The rows to audit; arrays are in the order of the frame unless they say otherwise."""
-
-    frame: pd.DataFrame
-    y: pd.Series | None
-    roles: Roles
-    encoder: PanelEncoder
-    rows: Rows
-    """Sorted by series and time; series and target only."""
-    series: np.ndarray
-    step: np.ndarray
-    """(R,) step of each row; where every row is a step, the rank of its time."""
-    steps: np.ndarray
-    """The distinct steps in order."""
-    times: pd.Index
-    """Their times."""
-
-    @classmethod
-    def read(cls, subject: _Subject, df: Any, y: Any, given: dict[str, Any], freq: Any) -> _Data:
-        names = [given["time"], given["target"]]
-        for name in ("series", "known", "observed", "static"):
-            listed = given[name]
-            names += listed if isinstance(listed, list) else [listed]
-        frame = as_frame(df, names)
-        if subject.is_forecaster:
-            given = _own_roles(subject, frame, given)
-            freq = subject.model.freq if freq is None else freq
-        roles = resolve_roles(
-            frame, **given, y_name=getattr(y, "name", None), y_given=y is not None
-        )
-        if y is not None:
-            y = pd.Series(as_target(y, frame, df), frame.index, name=roles.target)
-        # What the columns hold is judged here, not refused by the encoder.
-        encoder = PanelEncoder(_keys_only(roles), freq)
-        rows = encoder.fit(frame, y, validation_size=0, horizon=1)
-        series = np.empty(len(frame), np.int64)
-        series[rows.row] = rows.series
-        ordinal = np.empty(len(frame), rows.ordinal.dtype)
-        ordinal[rows.row] = rows.ordinal
-        distinct, rank = np.unique(ordinal, return_inverse=True)
-        regular = encoder.timeline.is_regular
-        return cls(
-            frame=frame,
-            y=y,
-            roles=roles,
-            encoder=encoder,
-            rows=rows,
-            series=series,
-            step=ordinal if regular else rank,
-            steps=distinct if regular else np.arange(len(distinct)),
-            times=encoder.timeline.times(distinct),
-        )
-
-    @property
-    def regular(self) -> bool:
-        return self.encoder.timeline.is_regular
-
-    @property
-    def unknown(self) -> list[Any]:
-        """The columns that nobody knows after a cutoff."""
-        return [self.roles.target, *self.roles.observed]
-
-    def y_of(self, rows: np.ndarray) -> pd.Series | None:
-        return None if self.y is None else self.y[rows]
-
-    def label(self, series: int) -> Any:
-        return _plain(self.rows.labels[series]) if self.roles.series else None
-
-    def place(self, time: Any) -> int:
-        """Return the index of the last of `times` that is not after a time, or -1."""
-        return int(self.times.searchsorted(time, side="right")) - 1
-
-    def after(self, cutoff: int) -> np.ndarray:
-        """Return (R,) how manieth row of its series after the cutoff each row is.
-
-        0 up to the cutoff; -1 after it where the series has no known target up to it, or steps in
-        between are not there.
-        """
-        rows, step = self.rows, self.step[self.rows.row]
-        early = step <= cutoff
-        place = np.arange(len(rows))
-        last, known = np.full((2, len(rows.labels)), -1)
-        last[rows.series[early]] = place[early]
-        at = early & np.isfinite(rows.target)
-        known[rows.series[at]] = place[at]
-        here = known[rows.series]
-        reached = here >= 0
-        if self.regular:
-            reached &= step - step[here] == place - here
-        result = np.empty(len(rows), np.int64)
-        result[rows.row] = np.where(early, 0, np.where(reached, place - last[rows.series], -1))
-        return result
-
-    def perturbed(
-        self, columns: list[Any], late: np.ndarray, seed: int
-    ) -> tuple[pd.DataFrame, pd.Series | None]:
-        """Return the frame and y with other values in the late rows of some columns."""
-        frame, y = self.frame.copy(), self.y
-        rng = np.random.default_rng(seed)
-        for name in columns:
-            if name in frame.columns:
-                wild = name not in self.roles.known
-                frame[name] = _replaced(frame[name], late, rng, wild=wild)
-            if name == self.roles.target and y is not None:
-                y = _replaced(y, late, rng)
-        return frame, y
-
-
-def _plain(label: Any) -> Any:
-    """Return Python's own number, whose repr does not name a type."""
-    return label.item() if isinstance(label, np.generic) else label
-
-
-def _own_roles(subject: _Subject, frame: pd.DataFrame, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the parts of df's columns, as the forecaster names them unless they are given."""
-    own = {role: getattr(subject.model, role) for role in (*given, "weight")}
-    if subject.prep is not None:
-        own = {role: _before_transformers(value, frame) for role, value in own.items()}
-        own["known"] = None
-    return own | {role: value for role, value in given.items() if value is not None}
-
-
-def _before_transformers(value: Any, frame: pd.DataFrame) -> Any:
-    """Return names of columns as they are in df: without the prefix of a transformer.
-
-    Of a list, columns that only the transformers make are left out.
-    """
-    if isinstance(value, (list, tuple)):
-        named = [_before_transformers(name, frame) for name in value]
-        return [name for name in named if name in frame.columns]
-    if not isinstance(value, str) or value in frame.columns or value == INDEX:
-        return value
-    bare = value.split("__", 1)[-1]
-    return bare if bare in frame.columns else value
-
-
-def _keys_only(roles: Roles) -> Roles:
-    return replace(
-        roles,
-        weight=None,
-        known_real=(),
-        known_categorical=(),
-        observed_real=(),
-        observed_categorical=(),
-        static_real=(),
-        static_categorical=(),
-    )
-
-
-def _replaced(
-    column: pd.Series, late: np.ndarray, rng: np.random.Generator, *, wild: bool = True,
-    unseen: bool = False,
-) -> pd.Series:  # fmt: skip
-    """Return a column with other values in its late rows, of the same type.
-
-    Floats become far larger than any of them (never negative where none was); other values, or all
-    if not ``wild``, are drawn from the column's own. With ``unseen``, categories become a new one.
-    """
-    if unseen and is_categorical(column):
-        return column.astype(object).where(~late, "another")
-    if wild and pd.api.types.is_float_dtype(column.dtype):
-        values = numbers(column, column.name, "perturbed")
-        size = np.nanmax(np.abs(values), initial=0) or 1.0
-        other = size * rng.uniform(10, 1000, len(column))
-        if np.nanmin(values, initial=0) < 0:
-            other *= rng.choice([-1, 1], len(column))
-        return column.where(~late, pd.Series(other, column.index).astype(column.dtype))
-    other = column.iloc[rng.integers(0, len(column), len(column))].set_axis(column.index)
-    return column.where(~late, other)
-
-
-def _places(data: _Data, asked: Any, horizon: int) -> list[int]:
+def _places(data: Data, asked: Any, horizon: int) -> list[int]:
     """Return the cutoffs as indices of the distinct times."""
     n = len(data.times)
     if isinstance(asked, Integral):
@@ -551,7 +264,7 @@ def _places(data: _Data, asked: Any, horizon: int) -> list[int]:
     return sorted({_place(data, time) for time in (asked if listed else [asked])})
 
 
-def _place(data: _Data, time: Any) -> int:
+def _place(data: Data, time: Any) -> int:
     first, last = data.times[0], data.times[-1]
     try:
         # NumPy would compare a number with text, as text.
@@ -578,7 +291,7 @@ def _whole(name: str, value: Any, least: int) -> int:
 
 
 def _future(
-    subject: _Subject, data: _Data, places: list[int], horizon: int, refit: bool
+    subject: Subject, data: Data, places: list[int], horizon: int, refit: bool
 ) -> Iterator[_Finding]:
     """Change what lies after each cutoff, and ask again."""
     if subject.is_forecaster:
@@ -606,7 +319,7 @@ def _future(
         yield _backcasts(fitted, data, cutoff, end, horizon)
 
 
-def _predictions(subject: _Subject, data: _Data, cutoff: int, end: int) -> _Finding:
+def _predictions(subject: Subject, data: Data, cutoff: int, end: int) -> _Finding:
     window = data.step <= end
 
     def answer(frame: pd.DataFrame, y: pd.Series | None) -> pd.DataFrame:
@@ -615,7 +328,7 @@ def _predictions(subject: _Subject, data: _Data, cutoff: int, end: int) -> _Find
     return _unchanged("forecasts", data, cutoff, window, answer, subject.seed)
 
 
-def _forecasts(subject: _Subject, data: _Data, cutoff: int, end: int) -> _Finding:
+def _forecasts(subject: Subject, data: Data, cutoff: int, end: int) -> _Finding:
     asked = (data.after(cutoff) > 0) & (data.step <= end)
     early = data.step <= cutoff
     context = subject.history(data.frame[early], data.y_of(early))
@@ -626,7 +339,7 @@ def _forecasts(subject: _Subject, data: _Data, cutoff: int, end: int) -> _Findin
     return _unchanged("forecasts", data, cutoff, asked, answer, subject.seed)
 
 
-def _backcasts(subject: _Subject, data: _Data, cutoff: int, end: int, horizon: int) -> _Finding:
+def _backcasts(subject: Subject, data: Data, cutoff: int, end: int, horizon: int) -> _Finding:
     if data.roles.time is None:
         return _Finding(
             "backcasts", "not checked", "without a time column no row of the past can be asked for"
@@ -644,7 +357,7 @@ def _backcasts(subject: _Subject, data: _Data, cutoff: int, end: int, horizon: i
     return _unchanged("backcasts", data, cutoff, asked, answer, subject.seed, hidden=True)
 
 
-def _transformers(subject: _Subject, data: _Data, cutoff: int, end: int) -> _Finding:
+def _transformers(subject: Subject, data: Data, cutoff: int, end: int) -> _Finding:
     """Compare transformed rows up to a cutoff; name the first transformer that mixes rows."""
     window, asked = data.step <= end, data.step <= cutoff
     kept = asked[window]
@@ -692,7 +405,7 @@ _WORDS = {
 
 
 def _unchanged(
-    check: str, data: _Data, cutoff: int, asked: np.ndarray, answer: _Answer, seed: int, *,
+    check: str, data: Data, cutoff: int, asked: np.ndarray, answer: _Answer, seed: int, *,
     columns: list[Any] | None = None, hidden: bool = False,
 ) -> _Finding:  # fmt: skip
     """Compare answers before and after the columns are changed past the cutoff.
@@ -719,7 +432,7 @@ def _unchanged(
     wrong = moved(columns)
     n = int(asked.sum())
     if not wrong.any():
-        detail = f"{n} {what} stay the same, whatever {_listed(columns)} hold after the cutoff"
+        detail = f"{n} {what} stay the same, whatever {_holding(columns)} after the cutoff"
         return _Finding(check, "pass", detail, time=time)
     if _differ(usual, answer(data.frame, data.y)).any():
         detail = "two answers to the same question differ: set a random_state"
@@ -727,7 +440,7 @@ def _unchanged(
     blamed = [name for name in columns if moved([name]).any()] or columns
     row = np.flatnonzero(asked)[wrong.argmax()]
     detail = (
-        f"{int(wrong.sum())} of {n} {what} change with what {_listed(blamed)} hold after the "
+        f"{int(wrong.sum())} of {n} {what} change with what {_holding(blamed)} after the "
         f"cutoff {time}: {why}"
     )
     return _Finding(
@@ -735,12 +448,16 @@ def _unchanged(
     )
 
 
-def _time(data: _Data, row: int) -> Any:
+def _time(data: Data, row: int) -> Any:
     return data.times[data.steps.searchsorted(data.step[row])]
 
 
 def _listed(names: list[Any]) -> str:
     return ", ".join(repr(name) for name in names)
+
+
+def _holding(names: list[Any]) -> str:
+    return f"{_listed(names)} hold{'s' * (len(names) == 1)}"
 
 
 def _as_table(table: Any) -> pd.DataFrame:
@@ -769,14 +486,14 @@ def _differ(a: pd.DataFrame, b: pd.DataFrame) -> np.ndarray:
 # What fits learn
 
 
-def _short(subject: _Subject) -> Any:
+def _short(subject: Subject) -> Any:
     """Return an unfitted forecaster of one epoch: early stopping has nothing to choose from."""
-    model = _fresh(subject.model, subject.seed)
+    model = fresh(subject.model, subject.seed)
     steps = min(model.steps_per_epoch or _SHORT_FIT, _SHORT_FIT)
     return model.set_params(max_epochs=1, steps_per_epoch=steps, callbacks=None, verbose=0)
 
 
-def _validation_tail(brief: _Subject, data: _Data, table: pd.DataFrame) -> _Finding:
+def _validation_tail(brief: Subject, data: Data, table: pd.DataFrame) -> _Finding:
     """Fit once more with another validation tail; compare forecasts from one history.
 
     ``brief`` is fitted on ``table``, all transformed rows.
@@ -811,35 +528,18 @@ def _validation_tail(brief: _Subject, data: _Data, table: pd.DataFrame) -> _Find
 
 
 def _another_tail(
-    data: _Data, table: pd.DataFrame, roles: Roles, late: np.ndarray, seed: int
+    data: Data, table: pd.DataFrame, roles: Roles, late: np.ndarray, seed: int
 ) -> tuple[pd.DataFrame, pd.Series | None]:
     """Return transformed rows and y with other values in the late ones, new categories too."""
     other, rng = table.copy(), np.random.default_rng(seed)
     for name in (*roles.known, *roles.observed, roles.target):
         if name in table.columns:
-            other[name] = _replaced(other[name], late, rng, unseen=True)
-    return other, None if data.y is None else _replaced(data.y, late, rng)
-
-
-@dataclass(frozen=True)
-class _HeldOut:
-    """The test rows, with codes that count the training rows' series first."""
-
-    frame: pd.DataFrame
-    rows: Rows
-    times: pd.Index
-
-    @classmethod
-    def read(cls, data: _Data, test: Any) -> _HeldOut:
-        frame = as_frame(test)
-        rows = data.encoder.read(
-            frame, kind="test", memory=data.rows, with_target=False, first=len(data.rows)
-        )
-        return cls(frame, rows, data.encoder.timeline.times(rows.ordinal))
+            other[name] = replaced(other[name], late, rng, unseen=True)
+    return other, None if data.y is None else replaced(data.y, late, rng)
 
 
 def _fitted_transformers(
-    subject: _Subject, data: _Data, test: _HeldOut | None, refit: bool
+    subject: Subject, data: Data, test: HeldOut | None, refit: bool
 ) -> _Finding:
     """Compare the given transformers with copies fitted on the training rows."""
     check = "fitted transformers"
@@ -847,12 +547,12 @@ def _fitted_transformers(
         detail = "needs a fitted pipeline, its training rows as df, the rows after them as test="
         return _Finding(check, "not checked", detail + ("" if refit else ", and refit=True"))
 
-    def fitted_on(frame: pd.DataFrame, y: pd.Series | None) -> _Subject:
-        twin = replace(subject, prep=_fresh(subject.prep, subject.seed))
-        _fit(twin.prep.fit, frame, y)
+    def fitted_on(frame: pd.DataFrame, y: pd.Series | None) -> Subject:
+        twin = replace(subject, prep=fresh(subject.prep, subject.seed))
+        fit_noted(twin.prep.fit, frame, y)
         return twin
 
-    def step_that_differs(twin: _Subject) -> int | None:
+    def step_that_differs(twin: Subject) -> int | None:
         for steps in range(1, len(subject.prep) + 1):
             pair = (_as_table(one.transform(data.frame, steps)) for one in (subject, twin))
             if _differ(*pair).any():
@@ -871,7 +571,7 @@ def _fitted_transformers(
     return _Finding(check, "warning", detail)
 
 
-def _joined(data: _Data, test: _HeldOut) -> tuple[pd.DataFrame, pd.Series | None] | None:
+def _joined(data: Data, test: HeldOut) -> tuple[pd.DataFrame, pd.Series | None] | None:
     """Return training and test rows together, or None where test lacks columns or the target."""
     wanted = [*data.frame.columns]
     target = data.roles.target
@@ -885,7 +585,7 @@ def _joined(data: _Data, test: _HeldOut) -> tuple[pd.DataFrame, pd.Series | None
     return frame, pd.concat([data.y, test.frame[target].astype(np.float64)])
 
 
-def _training_rows(subject: _Subject, data: _Data, test: _HeldOut | None) -> _Finding:
+def _training_rows(subject: Subject, data: Data, test: HeldOut | None) -> _Finding:
     """Compare the end of a fitted forecaster's memory with the beginning of the test rows."""
     check = "training rows"
     if not subject.fitted or test is None or data.roles.time is None:
@@ -905,14 +605,14 @@ def _training_rows(subject: _Subject, data: _Data, test: _HeldOut | None) -> _Fi
         f"its memory holds targets up to {last[found[row]]}, so {int(late.sum())} of {len(late)} "
         "test rows would be answered from test targets: fit it on the rows before, or pass context="
     )
-    label = _plain(test.rows.labels[test.rows.series[row]]) if data.roles.series else None
+    label = plain(test.rows.labels[test.rows.series[row]]) if data.roles.series else None
     return _Finding(check, "leak", detail, None, label, test.times[row])
 
 
 # Splits
 
 
-def _split(data: _Data, cv: Any, test: _HeldOut | None, reach: int) -> Iterator[_Finding]:
+def _split(data: Data, cv: Any, test: HeldOut | None, reach: int) -> Iterator[_Finding]:
     if cv is None and test is None:
         yield _Finding("split", "not checked", "needs cv= or test=")
     if test is not None:
@@ -939,7 +639,7 @@ def _split(data: _Data, cv: Any, test: _HeldOut | None, reach: int) -> Iterator[
 
 
 def _apart(
-    data: _Data, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray],
+    data: Data, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray],
     labels: pd.Index, times: pd.Index, reach: int, name: str,
 ) -> _Finding:  # fmt: skip
     """Compare series and steps of training and test rows; ``times`` are those of the test rows."""
@@ -966,7 +666,7 @@ def _apart(
     for wrong, verdict, text in cases:
         if wrong.any():
             row = int(wrong.argmax())
-            label = _plain(labels[test[0][row]]) if data.roles.series else None
+            label = plain(labels[test[0][row]]) if data.roles.series else None
             detail = f"{name}: {int(wrong.sum())} of {len(wrong)} {text}"
             return _Finding("split", verdict, detail, None, label, times[row])
     return _Finding("split", "pass", f"{name}: every training row lies before the test rows")
@@ -975,7 +675,7 @@ def _apart(
 # Columns
 
 
-def _static_columns(data: _Data) -> Iterator[_Finding]:
+def _static_columns(data: Data) -> Iterator[_Finding]:
     check, varying = "static columns", False
     first = np.full(len(data.rows.labels), -1)
     first[data.rows.series[::-1]] = data.rows.row[::-1]
@@ -996,7 +696,7 @@ def _static_columns(data: _Data) -> Iterator[_Finding]:
         yield _Finding(check, "pass", "each has one value per series")
 
 
-def _known_columns(data: _Data, horizon: int) -> Iterator[_Finding]:
+def _known_columns(data: Data, horizon: int) -> Iterator[_Finding]:
     """Compare known columns with the target before, at and after their own time."""
     check, suspect = "known columns", False
     if not data.roles.known:
@@ -1022,7 +722,7 @@ def _known_columns(data: _Data, horizon: int) -> Iterator[_Finding]:
         yield _Finding(check, "pass", detail)
 
 
-def _copied(data: _Data, pairs: Pairs, name: Any, lags: range, horizon: int) -> _Finding | None:
+def _copied(data: Data, pairs: Pairs, name: Any, lags: range, horizon: int) -> _Finding | None:
     """Find a number whose changes are those of a target that is not known in time."""
     values = numbers(data.frame[name], name, "known")[data.rows.row]
     changes = pairs.changes(np.where(np.isfinite(values), values, np.nan))
@@ -1053,7 +753,7 @@ def _copied(data: _Data, pairs: Pairs, name: Any, lags: range, horizon: int) -> 
     return _Finding("known columns", verdict, detail, name, label)
 
 
-def _cut(data: _Data, pairs: Pairs, name: Any, lags: range, horizon: int) -> _Finding | None:
+def _cut(data: Data, pairs: Pairs, name: Any, lags: range, horizon: int) -> _Finding | None:
     """Find categories that cut the range of a target not known in time into touching pieces."""
     codes, values = pd.factorize(data.frame[name])
     if name in data.roles.known_real and len(values) > _FEW_VALUES:
