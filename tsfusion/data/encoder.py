@@ -239,9 +239,11 @@ class PanelEncoder:
         weight = self._weights(frame)
         if sorted_codes is not codes:
             # take copies whole rows, where an index in brackets goes entry by entry.
-            target, real, categorical, weight = (
-                values.take(order, axis=0) for values in (target, real, categorical, weight)
-            )
+            # One after the other, so that the memory of each is free for the next.
+            target = target.take(order)
+            real = real.take(order, axis=0)
+            categorical = categorical.take(order, axis=0)
+            weight = weight.take(order)
         return Rows(
             labels=labels,
             series=sorted_codes,

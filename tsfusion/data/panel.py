@@ -181,7 +181,7 @@ class CalendarCodes:
             return np.zeros((len(ordinal), 0), np.float32), np.zeros((len(ordinal), 0), np.int32)
         unique, inverse = _unique_steps(ordinal)
         real, codes = self._of_steps(timeline, unique)
-        real, codes = real[inverse], codes[inverse]
+        real, codes = real.take(inverse, axis=0), codes.take(inverse, axis=0)
         if self.holidays is None:
             return real, codes
         assert rows is not None
@@ -289,29 +289,35 @@ class Panel:
             at = offsets[rows.series] + rows.ordinal - first[rows.series]
             size = int(offsets[-1])
             of_row = np.repeat(np.arange(n_series), length)
-            ordinal = np.arange(size) - offsets[of_row] + first[of_row]
+            ordinal = np.arange(size) + np.repeat(first - offsets[:-1], length)
         else:
             offsets, ordinal = starts.astype(np.int64), rows.ordinal
             at, size = np.arange(len(rows)), len(rows)
-            of_row = rows.series
-        target = np.full(size, np.nan)
-        target[at] = rows.target
+            length, of_row = counts, rows.series
+        present = np.zeros(size, bool)
+        present[at] = True
+        # The row that lies on each step of the grid; a gap borrows one, and is blanked.
+        of_step = np.zeros(size, np.int64)
+        of_step[at] = np.arange(len(rows))
+
+        def on_grid(values: np.ndarray, blank: float) -> np.ndarray:
+            laid = values.take(of_step, axis=0) if len(rows) else values
+            laid[~present] = blank
+            return laid
+
+        target = on_grid(rows.target, np.nan)
         offset = _first_known(target, offsets, units.typical_level)
         unit = units.of(rows.labels)
         calendar_real, calendar_codes = calendar.encode(timeline, ordinal, rows, of_row)
         k = rows.real.shape[1]
-        real = np.full((size, 1 + k + calendar_real.shape[1]), np.nan, np.float32)
-        real[:, 0] = (target - offset[of_row]) / unit[of_row]
-        real[at, 1 : 1 + k] = rows.real
+        real = np.empty((size, 1 + k + calendar_real.shape[1]), np.float32)
+        real[:, 0] = (target - np.repeat(offset, length)) / np.repeat(unit, length)
+        real[:, 1 : 1 + k] = on_grid(rows.real, np.nan)
         real[:, 1 + k :] = calendar_real
         c = rows.categorical.shape[1]
-        categorical = np.zeros((size, c + calendar_codes.shape[1]), np.int32)
-        categorical[at, :c] = rows.categorical
+        categorical = np.empty((size, c + calendar_codes.shape[1]), np.int32)
+        categorical[:, :c] = on_grid(rows.categorical, 0)
         categorical[:, c:] = calendar_codes
-        present = np.zeros(size, bool)
-        present[at] = True
-        weight = np.zeros(size, np.float32)
-        weight[at] = rows.weight
         return cls(
             labels=rows.labels,
             offsets=offsets,
@@ -320,7 +326,7 @@ class Panel:
             real=real,
             categorical=categorical,
             present=present,
-            weight=weight,
+            weight=on_grid(rows.weight, 0),
             offset=offset,
             unit=unit,
             fallback=((units.typical_level - offset) / unit).astype(np.float32),

@@ -75,12 +75,15 @@ def _useful(
 ) -> WindowIndex:  # fmt: skip
     """Windows with origins ``first`` to ``last`` that know a target on both sides."""
     count = np.maximum(last + 1 - first, 0)
-    series = np.repeat(np.arange(panel.n_series), count)
-    origin = np.arange(len(series)) + np.repeat(first - (np.cumsum(count) - count), count)
-    known = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
-    low = np.maximum(origin - context_length, panel.offsets[series])
-    useful = known[origin] > known[low]
-    useful &= known[np.minimum(origin + horizon, stop[series])] > known[origin]
+    kind = np.int32 if len(panel) < np.iinfo(np.int32).max // 2 else np.int64
+    series = np.repeat(np.arange(panel.n_series, dtype=kind), count)
+    origin = np.arange(len(series), dtype=kind)
+    origin += np.repeat((first - (np.cumsum(count) - count)).astype(kind), count)
+    known = np.zeros(len(panel) + 1, kind)
+    np.cumsum(np.isfinite(panel.target), out=known[1:])
+    at = known[origin]
+    useful = at > known[np.maximum(origin - context_length, panel.offsets.astype(kind)[series])]
+    useful &= known[np.minimum(origin + horizon, stop.astype(kind)[series])] > at
     return WindowIndex(origin[useful], series[useful])
 
 
