@@ -2,6 +2,10 @@
 
     python benchmarks/windows.py [--rows 2000000] [--series 1000] [--repeats 5]
 
+Batches are drawn at random. Beside them stands a plain copy of as many bytes from random places of
+an array of the panel's size into an array made before: the limit that memory sets. Peak memory is
+what Python and NumPy allocate beyond the frame (tracemalloc).
+
 The panel is made here: hourly, 2 % of the rows missing, rows shuffled, twelve columns (time,
 series, target, four known, three observed and two static ones, of which three are categories).
 """
@@ -111,6 +115,34 @@ def cpu_seconds(task: Callable[[], Any], repeats: int) -> float:
     return statistics.median(spent)
 
 
+def batch_seconds(panel: Panel, training: Any, size: int, repeats: int) -> tuple[float, int]:
+    """Return the median processor time of a batch of random windows, and its bytes."""
+    generator = np.random.default_rng(1)
+    spent, held = [], 0
+    for _ in range(repeats):
+        batch = training.take(generator.integers(0, len(training), size))
+        start = time.process_time_ns()
+        arrays = gather(panel, batch, context_length=CONTEXT, horizon=HORIZON)
+        spent.append(time.process_time_ns() - start)
+        held = sum(array.nbytes for array in arrays.values())
+    return statistics.median(spent) / 1e9, held
+
+
+def copy_seconds(panel: Panel, size: int, repeats: int) -> float:
+    """Return the median processor time of a plain copy of ``size`` bytes."""
+    generator = np.random.default_rng(2)
+    source = np.zeros(max(panel.real.nbytes, 4 * size), np.uint8)
+    source[:] = 1
+    target = np.empty(size, np.uint8)
+    spent = []
+    for _ in range(repeats):
+        first = int(generator.integers(0, len(source) - size))
+        start = time.process_time_ns()
+        np.copyto(target, source[first : first + size])
+        spent.append(time.process_time_ns() - start)
+    return statistics.median(spent) / 1e9
+
+
 def traced_peak(task: Callable[[], Any]) -> float:
     """Return the most memory (MB) that a task holds beyond what was there before."""
     gc.collect()
@@ -133,16 +165,16 @@ def main() -> None:
     encoder, rows = encode(frame)
     panel = lay_out(encoder, rows)
     training, validation = index(encoder, panel)
-    batch = training.take(np.random.default_rng(1).integers(0, len(training), BATCH))
+    small = make_frame(100_000, 10)
+    small_ordered = small.sort_values(["series", "time"], ignore_index=True)
     tasks: dict[str, Callable[[], Any]] = {
         "encode (shuffled rows)": lambda: encode(frame),
         "encode (sorted rows)": lambda: encode(ordered),
         "panel": lambda: lay_out(encoder, rows),
         "window index": lambda: index(encoder, panel),
         "DataFrame to windows": lambda: end_to_end(frame),
-        f"a batch of {BATCH} windows": lambda: gather(
-            panel, batch, context_length=CONTEXT, horizon=HORIZON
-        ),
+        "the same, 100k rows, 10 series": lambda: end_to_end(small),
+        "the same, sorted": lambda: end_to_end(small_ordered),
     }
     used = frame.memory_usage(deep=True).sum() / 1e6
     print(
@@ -150,11 +182,20 @@ def main() -> None:
         f"series, {len(panel):,} steps, {len(training):,} + {len(validation):,} windows of "
         f"{CONTEXT} + {HORIZON} steps"
     )
-    print(f"{'':28}{'CPU, median':>14}{'peak memory':>14}")
+    print(f"{'':32}{'CPU, median':>14}{'peak memory':>14}")
     for name, task in tasks.items():
         seconds, peak = cpu_seconds(task, options.repeats), traced_peak(task)
         shown = f"{seconds:.3f} s" if seconds >= 0.05 else f"{seconds * 1e3:.2f} ms"
-        print(f"{name:28}{shown:>14}{peak:>11,.0f} MB")
+        print(f"{name:32}{shown:>14}{peak:>11,.0f} MB")
+    rows_bytes = 4 * frame.shape[0] * frame.shape[1] / 1e6
+    print(f"the frame as float32 would hold {rows_bytes:,.0f} MB")
+    for size in (BATCH, 16 * BATCH):
+        seconds, held = batch_seconds(panel, training, size, 200)
+        copy = copy_seconds(panel, held, 200)
+        print(
+            f"a batch of {size} windows: {seconds * 1e3:.3f} ms for {held / 1e6:.2f} MB; a plain "
+            f"copy takes {copy * 1e3:.3f} ms, {copy / seconds:.0%} of it"
+        )
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"Most resident memory of the whole run: {resident:,.0f} MB")
 
