@@ -203,8 +203,9 @@ def test_an_interquartile_range_of_zero_gives_way_to_the_standard_deviation():
     assert TargetScaler("robust").fit(y).parameters_[0, 2:].tolist() == [0.0, y.std()]
 
 
+# Single precision: the square of a number below 1e-154 is no longer one.
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-1e6, 1e6)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-1e6, 1e6, width=32)), max_size=40))
 def test_location_and_spread_agree_with_numpy(pairs):
     codes = np.array([pair[0] for pair in pairs], int)
     y = np.array([pair[1] for pair in pairs], float)

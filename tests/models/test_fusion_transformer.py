@@ -347,18 +347,14 @@ def test_a_finite_gradient_reaches_every_weight(config: dict[str, Any]) -> None:
         assert idle or np.abs(new - old).max() > 0, weight.path
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_fit_learns_from_the_known_future(jit: bool) -> None:
-    if jit and BACKEND == "torch":
-        pytest.skip("torch compiles for minutes")
-    if not jit and BACKEND == "jax":
-        pytest.skip("JAX without compiling runs for minutes")
+def test_fit_learns_from_the_known_future() -> None:
     keras.utils.set_random_seed(1)
     config = {**REALS, "dropout": 0.0}
     inputs = windows(config, batch=256)
     y = inputs["future_real"][:, :, 0]
     model = FusionTransformer(**config)
-    model.compile(keras.optimizers.Adam(0.01), pinball, jit_compile=jit)
+    # Compiled by XLA but on PyTorch, which compiles for minutes.
+    model.compile(keras.optimizers.Adam(0.01), pinball, jit_compile=BACKEND != "torch")
     history = model.fit(inputs, y, batch_size=64, epochs=12, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
 

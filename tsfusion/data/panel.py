@@ -301,7 +301,7 @@ class Panel:
         of_step[at] = np.arange(len(rows))
 
         def on_grid(values: np.ndarray, blank: float) -> np.ndarray:
-            laid = values.take(of_step, axis=0) if len(rows) else values
+            laid = values.take(of_step, axis=0) if len(rows) else values.copy()
             laid[~present] = blank
             return laid
 
