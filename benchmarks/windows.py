@@ -2,9 +2,10 @@
 
     python benchmarks/windows.py [--rows 2000000] [--series 1000] [--repeats 5]
 
-Batches are drawn at random. Beside them stands a plain copy of as many bytes from random places of
-an array of the panel's size into an array made before: the limit that memory sets. Peak memory is
-what Python and NumPy allocate beyond the frame (tracemalloc).
+Batches are drawn at random. Beside them stand plain copies of as many bytes, from random places of
+an array of the panel's size into an array made before: in one piece, and in as many pieces as there
+are windows, which is the limit that memory sets to windows from random places. Peak memory is what
+Python and NumPy allocate beyond the frame (tracemalloc).
 
 The panel is made here: hourly, 2 % of the rows missing, rows shuffled, twelve columns (time,
 series, target, four known, three observed and two static ones, of which three are categories).
@@ -27,6 +28,7 @@ import pandas as pd
 from tsfusion.data.encoder import PanelEncoder
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
+from tsfusion.data.windowing import make_windows
 from tsfusion.data.windows import gather, training_windows, validation_windows
 
 CONTEXT, HORIZON, BATCH = 168, 24, 64
@@ -34,6 +36,9 @@ ROLES = {
     "time": "time", "series": "series", "target": "sales",
     "observed": ["weather", "visits", "sky"], "static": ["size", "region"],
 }  # fmt: skip
+
+
+KNOWN = ["price", "discount", "promotion", "event"]
 
 
 def make_frame(rows: int, series: int, *, shuffled: bool = True) -> pd.DataFrame:
@@ -76,7 +81,7 @@ def encode(frame: pd.DataFrame) -> tuple[PanelEncoder, Any]:
     return encoder, encoder.fit(frame, None, validation_size=0.1, horizon=HORIZON)
 
 
-def lay_out(encoder: PanelEncoder, rows: Any) -> Panel:
+def lay_out(encoder: PanelEncoder, rows: Any, *, release: bool = False) -> Panel:
     """Encoded rows to a panel."""
     train = rows.ordinal < encoder.boundary
     return Panel.build(
@@ -86,6 +91,7 @@ def lay_out(encoder: PanelEncoder, rows: Any) -> Panel:
         Units.learn(rows, encoder.boundary),
         n_observed_real=len(encoder.roles.observed_real),
         n_observed_categorical=len(encoder.roles.observed_categorical),
+        release=release,
     )
 
 
@@ -101,7 +107,7 @@ def index(encoder: PanelEncoder, panel: Panel) -> tuple[Any, Any]:
 def end_to_end(frame: pd.DataFrame) -> tuple[Any, Any]:
     """DataFrame to windows."""
     encoder, rows = encode(frame)
-    return index(encoder, lay_out(encoder, rows))
+    return index(encoder, lay_out(encoder, rows, release=True))
 
 
 def cpu_seconds(task: Callable[[], Any], repeats: int) -> float:
@@ -128,17 +134,22 @@ def batch_seconds(panel: Panel, training: Any, size: int, repeats: int) -> tuple
     return statistics.median(spent) / 1e9, held
 
 
-def copy_seconds(panel: Panel, size: int, repeats: int) -> float:
-    """Return the median processor time of a plain copy of ``size`` bytes."""
+def copy_seconds(panel: Panel, size: int, pieces: int, repeats: int) -> float:
+    """Return the median processor time of a plain copy of ``size`` bytes from random places."""
     generator = np.random.default_rng(2)
     source = np.zeros(max(panel.real.nbytes, 4 * size), np.uint8)
     source[:] = 1
-    target = np.empty(size, np.uint8)
+    source = source[: len(source) // (size // pieces) * (size // pieces)]
+    source = source.reshape(-1, size // pieces)
+    target = np.empty((pieces, source.shape[1]), np.uint8)
     spent = []
     for _ in range(repeats):
-        first = int(generator.integers(0, len(source) - size))
+        places = generator.integers(0, len(source), pieces)
         start = time.process_time_ns()
-        np.copyto(target, source[first : first + size])
+        if pieces == 1:
+            np.copyto(target[0], source[places[0]])
+        else:
+            source.take(places, axis=0, out=target, mode="clip")
         spent.append(time.process_time_ns() - start)
     return statistics.median(spent) / 1e9
 
@@ -173,8 +184,11 @@ def main() -> None:
         "panel": lambda: lay_out(encoder, rows),
         "window index": lambda: index(encoder, panel),
         "DataFrame to windows": lambda: end_to_end(frame),
-        "the same, 100k rows, 10 series": lambda: end_to_end(small),
-        "the same, sorted": lambda: end_to_end(small_ordered),
+        "make_windows": lambda: make_windows(
+            frame, context_length=CONTEXT, horizon=HORIZON, known=KNOWN, **ROLES
+        ),
+        "100k rows, 10 series": lambda: end_to_end(small),
+        "100k rows, 10 series, sorted": lambda: end_to_end(small_ordered),
     }
     used = frame.memory_usage(deep=True).sum() / 1e6
     print(
@@ -191,11 +205,10 @@ def main() -> None:
     print(f"the frame as float32 would hold {rows_bytes:,.0f} MB")
     for size in (BATCH, 16 * BATCH):
         seconds, held = batch_seconds(panel, training, size, 200)
-        copy = copy_seconds(panel, held, 200)
-        print(
-            f"a batch of {size} windows: {seconds * 1e3:.3f} ms for {held / 1e6:.2f} MB; a plain "
-            f"copy takes {copy * 1e3:.3f} ms, {copy / seconds:.0%} of it"
-        )
+        print(f"a batch of {size} windows: {seconds * 1e3:.3f} ms for {held / 1e6:.2f} MB")
+        for pieces in (1, size):
+            copy = copy_seconds(panel, held, pieces, 200)
+            print(f"  copied in {pieces} pieces: {copy * 1e3:.3f} ms, {copy / seconds:.0%} of it")
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"Most resident memory of the whole run: {resident:,.0f} MB")
 

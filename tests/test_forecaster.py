@@ -586,6 +586,7 @@ def test_import_is_light():
     assert result.stderr == ""
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_the_published_network_serves_as_well(history, future):
     model = FusionForecaster(horizon=7, context_length=9, architecture="tft", **ROLES, **SMALL)
@@ -598,6 +599,7 @@ def test_the_published_network_serves_as_well(history, future):
     pd.testing.assert_frame_equal(twin.forecast(future), table)
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_an_ensemble_is_the_mean_of_what_its_seeds_give(history, future):
     parameters = {**ROLES, **SMALL, "horizon": 7, "context_length": 9}

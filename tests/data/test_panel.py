@@ -1,6 +1,7 @@
 """The panel against a plain Python one: gaps, ragged lengths, unknown values, empty series."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsfusion.data.encoder import Rows
-from tsfusion.data.panel import CalendarCodes, Panel, Units
+from tsfusion.data.panel import CalendarCodes, Panel, Units, chunks
 from tsfusion.data.timeline import Timeline
 
 DAYS = Timeline("tick", "D", 86_400_000_000_000, 0, is_datetime=True)
@@ -48,12 +49,18 @@ def rows_of(given):
     )
 
 
-def build(given, timeline=STEPS, boundary=None, calendar=None):
+def build(given, timeline=STEPS, boundary=None, calendar=None, release=False):
     rows = rows_of(given)
     units = Units.learn(rows, boundary)
     calendar = calendar or CalendarCodes((), (), ())
     return Panel.build(
-        rows, timeline, calendar, units, n_observed_real=1, n_observed_categorical=0
+        rows,
+        timeline,
+        calendar,
+        units,
+        n_observed_real=1,
+        n_observed_categorical=0,
+        release=release,
     ), units
 
 
@@ -85,6 +92,39 @@ def test_the_panel_lays_every_row_where_plain_python_does(given_, timeline):
             np.testing.assert_array_equal(panel.real[at], np.float32([network, observed, known]))
             at += 1
     assert at == len(panel)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 7])
+def test_chunks_cover_every_row_once(monkeypatch, n):
+    monkeypatch.setattr("tsfusion.data.panel._CHUNK", 3)
+    parts = list(chunks(n))
+    assert [i for part in parts for i in range(n)[part]] == list(range(n))
+    assert all(0 < part.stop - part.start <= 3 for part in parts)
+
+
+@settings(deadline=None, max_examples=60)
+@given(panels(), st.sampled_from([DAYS, STEPS, ROWS]), st.integers(1, 5))
+def test_a_panel_built_in_chunks_from_released_rows_is_the_same(given_, timeline, size):
+    calendar = CalendarCodes.learn(timeline, np.arange(12))
+    whole, _ = build(given_, timeline, calendar=calendar)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsfusion.data.panel._CHUNK", size)
+        parts, _ = build(given_, timeline, calendar=calendar, release=True)
+    for field in fields(Panel):
+        one, other = getattr(whole, field.name), getattr(parts, field.name)
+        assert getattr(one, "dtype", None) == getattr(other, "dtype", None)
+        np.testing.assert_array_equal(other, one, err_msg=field.name)
+
+
+def test_released_rows_are_taken_apart_and_others_kept():
+    rows = rows_of([{0: (1.0, 0.5, 2.0, 1), 3: (2.0, 0.5, 2.0, 1)}])
+    units, none = Units.learn(rows, None), CalendarCodes((), (), ())
+    shape = {"n_observed_real": 1, "n_observed_categorical": 0}
+    Panel.build(rows, STEPS, none, units, **shape)
+    assert len(rows) == 2
+    Panel.build(rows, STEPS, none, units, **shape, release=True)
+    held = [name for name, value in vars(rows).items() if isinstance(value, np.ndarray)]
+    assert held == ["static_real", "static_categorical"]
 
 
 @settings(deadline=None, max_examples=80)

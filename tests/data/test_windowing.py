@@ -1,5 +1,6 @@
 """make_windows against plain Python, from the frame on: gaps, ragged lengths, NaN, categories."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsfusion.data import load_air_passengers, make_windows
+from tsfusion.exceptions import DataWarning
 
 ROLES = {
     "time": "day", "series": "shop", "target": "sales", "known": ["price", "event"],
@@ -90,7 +92,9 @@ def test_windows_are_those_of_plain_python(panel, context, horizon, origins, str
         with pytest.raises(ValueError, match="no window fits"):
             make_windows(frame, **asked)
         return
-    windows = make_windows(frame, **asked)
+    without = len(panel) - len({s for s, *_ in expected})
+    with pytest.warns(DataWarning) if without else contextlib.nullcontext():
+        windows = make_windows(frame, **asked)
     assert len(windows) == len(expected)
     shown = windows.index
     events, skies = windows.vocabularies["event"], windows.vocabularies["sky"]
@@ -115,6 +119,7 @@ def test_windows_are_those_of_plain_python(panel, context, horizon, origins, str
             sales = row[0] if inside else math.nan
             np.testing.assert_array_equal(arrays["targets"][w, i], sales)
             assert arrays["target_mask"][w, i] == math.isfinite(sales)
+            assert arrays["future_mask"][w, i] == inside
             assert arrays["weights"][w, i] == (row[5] if math.isfinite(sales) else 0)
         assert arrays["static_real"][w] == s
         region = windows.vocabularies["region"][arrays["static_categorical"][w, 0] - 1]
@@ -123,7 +128,7 @@ def test_windows_are_those_of_plain_python(panel, context, horizon, origins, str
 
 PROPERTIES = (
     "past_real", "past_categorical", "past_mask", "future_real", "future_categorical",
-    "static_real", "static_categorical", "targets", "target_mask", "weights",
+    "future_mask", "static_real", "static_categorical", "targets", "target_mask", "weights",
 )  # fmt: skip
 
 
@@ -166,6 +171,50 @@ def test_nothing_after_the_cutoff_changes_what_is_past():
             w[x.take(at).past_categorical[..., 0] - 1] for x, w in zip((one, two), words)
         )
         np.testing.assert_array_equal(first, second)
+
+
+def test_a_part_is_what_is_found_in_the_whole():
+    windows = make_windows(shops(), context_length=4, horizon=2, origins="all", **ROLES)
+    inputs = windows.inputs()
+    assert set(inputs) == {*windows.names, "past_mask"}
+    some = np.array([70, 3, 3, 30])
+    for name in PROPERTIES:
+        whole = getattr(windows, name)
+        np.testing.assert_array_equal(getattr(windows.take(some), name), whole[some])
+        if name in inputs:
+            np.testing.assert_array_equal(whole, inputs[name])
+    late = (windows.index["cutoff"] > DAY + pd.Timedelta(days=20)).to_numpy()
+    assert len(windows.take(late)) == late.sum()
+
+
+def test_series_without_windows_are_counted():
+    frame = shops()
+    frame.loc[frame["shop"] == "s1", "sales"] = np.nan
+    message = "2 of 3 series give no window; the first is 's1' with 26 steps"
+    with pytest.warns(DataWarning, match=message):
+        windows = make_windows(frame, context_length=4, horizon=2, min_history=23, **ROLES)
+    assert set(windows.index["shop"]) == {"s0"}
+
+
+def test_columns_without_a_role_are_named():
+    asked = {"context_length": 4, "horizon": 2, **ROLES, "known": ["price"]}
+    with pytest.warns(DataWarning, match=r"the columns \['event'\] have no role and are left out"):
+        windows = make_windows(shops(), **asked)
+    assert windows.names["future_real"] == ["price"]
+    assert windows.names["future_categorical"] == []
+
+
+def test_a_table_without_series_or_with_two_keys():
+    frame = shops()[["shop", "day", "sales"]]
+    asked = {"context_length": 3, "horizon": 2, "time": "day", "target": "sales"}
+    one = make_windows(frame.loc[frame["shop"] == "s2", ["day", "sales"]], **asked)
+    assert list(one.index.columns) == ["cutoff"]
+    frame["town"] = np.where(frame["shop"] == "s2", "York", "Bath")
+    two = make_windows(frame, series=["town", "shop"], **asked)
+    assert list(two.index.columns) == ["town", "shop", "cutoff"]
+    assert two.index.iloc[-1].tolist() == ["York", "s2", DAY + pd.Timedelta(days=19)]
+    assert two.past_categorical.shape == (len(two), 3, 0)
+    assert two.future_real.shape == (len(two), 2, 0)
 
 
 def test_flat_windows_have_a_column_for_each_step():
@@ -268,6 +317,9 @@ def test_bad_parameters(changes, message):
 
 def test_bad_frames():
     asked = {"context_length": 4, "horizon": 2, **ROLES}
+    twice = pd.concat([shops(), shops().iloc[[40]]], ignore_index=True)
+    with pytest.raises(ValueError, match="Series 's1' has more than one row at time .*rows 40 and"):
+        make_windows(twice, **asked)
     with pytest.raises(ValueError, match="received an empty table"):
         make_windows(shops().iloc[:0], **asked)
     with pytest.raises(ValueError, match="no window fits.* 0 of 78 rows have a known target"):

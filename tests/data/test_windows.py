@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.data.test_panel import build, panels
 from tsfusion.data.windows import (
+    BLOCKS,
     WindowIndex,
+    ahead,
     boundary_rows,
     gather,
     targets,
@@ -158,6 +160,42 @@ def test_nothing_after_the_origin_changes_what_the_past_holds(given_, lengths):
         observed_target = replace(panel, real=np.where([True, True, False], real, panel.real))
         future = gather(observed_target, window, context_length=context, horizon=horizon)
         np.testing.assert_array_equal(future["future_real"], before["future_real"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(panels(), LENGTHS, st.integers(1, 4))
+def test_windows_found_in_chunks_are_the_same(given_, lengths, size):
+    context, horizon = lengths
+    panel, _ = build(given_)
+    shape = {"context_length": context, "horizon": horizon}
+    whole = training_windows(panel, None, **shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsfusion.data.panel._CHUNK", size)
+        parts = training_windows(panel, None, **shape)
+    np.testing.assert_array_equal(parts.origin, whole.origin)
+    np.testing.assert_array_equal(parts.series, whole.series)
+
+
+def test_some_blocks_alone_are_those_of_all():
+    panel, _ = build([dict.fromkeys(range(12), row(1.0)), dict.fromkeys(range(3), row(2.0))])
+    windows = all_origins(panel)
+    shape = {"context_length": 4, "horizon": 3}
+    every = gather(panel, windows, **shape)
+    assert set(every) == set(BLOCKS) - {"static_categorical"}
+    for name, values in every.items():
+        alone = gather(panel, windows, **shape, only=[name])
+        assert list(alone) == [name]
+        np.testing.assert_array_equal(alone[name], values)
+    assert gather(panel, windows, **shape, only=["static_categorical"]) == {}
+
+
+def test_ahead_reads_a_column_up_to_the_end_of_the_series():
+    panel, _ = build([dict.fromkeys(range(3), row(1.0)), dict.fromkeys(range(2), row(1.0))])
+    windows = WindowIndex(np.array([1, 2, 3, 5]), np.array([0, 0, 1, 1]))
+    column = np.arange(5)
+    found = ahead(column, panel, windows, 3, blank=-1)
+    assert found.tolist() == [[1, 2, -1], [2, -1, -1], [3, 4, -1], [-1, -1, -1]]
+    assert np.isnan(ahead(column.astype(float), panel, windows, 1)[3, 0])
 
 
 def test_a_batch_owns_its_memory():

@@ -269,6 +269,7 @@ def test_each_past_value_static_and_code_has_an_influence() -> None:
         assert np.abs(found[row] - found[-1]).max() > 1e-4, place
 
 
+@pytest.mark.heavy
 def test_the_oldest_step_has_an_influence_although_only_the_long_window_holds_it() -> None:
     inputs = repeated(windows({**FULL, "linear": False}), 2)
     inputs["past_real"][0, 0, 1] += 1.0
@@ -322,6 +323,7 @@ def test_a_path_knocked_out_carries_nothing(path: str) -> None:
     np.testing.assert_allclose(both[1], both[0], atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_quantiles_never_cross() -> None:
     config = {**REALS, "quantiles": np.linspace(0.05, 0.95, 19).tolist()}
     model = make(config)

@@ -234,16 +234,14 @@ class PanelEncoder:
         train = np.ones(len(codes), bool)
         if self.boundary is not None:
             train[order] = ordinal < self.boundary
-        real, categorical = self._columns(frame, with_observed=True, train=train)
         static_real, static_categorical = self._statics(frame, codes, len(labels), labels, train)
         weight = self._weights(frame)
-        if sorted_codes is not codes:
-            # take copies whole rows, where an index in brackets goes entry by entry.
-            # One after the other, so that the memory of each is free for the next.
-            target = target.take(order)
-            real = real.take(order, axis=0)
-            categorical = categorical.take(order, axis=0)
-            weight = weight.take(order)
+        place = None if sorted_codes is codes else order
+        # Before the columns take their memory.
+        del raw, sorted_raw, codes
+        if place is not None:
+            target, weight = target.take(place), weight.take(place)
+        real, categorical = self._columns(frame, with_observed=True, train=train, order=place)
         return Rows(
             labels=labels,
             series=sorted_codes,
@@ -516,16 +514,21 @@ class PanelEncoder:
         return np.append(position, 0)[codes].astype(np.int32)
 
     def _columns(
-        self, frame: pd.DataFrame, *, with_observed: bool, train: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return (R, K) reals and (R, C) categories: observed, then known; learn where to train."""
+        self, frame: pd.DataFrame, *, with_observed: bool, train: np.ndarray | None = None,
+        order: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Return (R, K) reals and (R, C) categories: observed, then known; learn where to train.
+
+        One column at a time is put in ``order``, so that no table is held twice.
+        """
         roles, n = self.roles, len(frame)
         reals = [("observed", name) for name in roles.observed_real]
         reals += [("known", name) for name in roles.known_real]
         real = np.full((n, len(reals)), np.nan, np.float32)
         for i, (role, name) in enumerate(reals):
             if role == "known" or with_observed:
-                real[:, i] = self._scaled(frame, name, role, train)
+                scaled = self._scaled(frame, name, role, train).astype(np.float32)
+                real[:, i] = scaled if order is None else scaled.take(order)
         names = [("observed", name) for name in roles.observed_categorical]
         names += [("known", name) for name in roles.known_categorical]
         categorical = np.zeros((n, len(names)), np.int32)
@@ -534,7 +537,8 @@ class PanelEncoder:
                 codes, values = self._categories(frame, name, role)
                 if train is not None:
                     self._learn_categories(name, codes[train], values)
-                categorical[:, i] = self._known_codes(frame, name, role, codes, values)
+                codes = self._known_codes(frame, name, role, codes, values)
+                categorical[:, i] = codes if order is None else codes.take(order)
         return real, categorical
 
     def _scaled(

@@ -6,7 +6,7 @@ before a batch needs it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,11 +21,13 @@ from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import HolidayCalendar, TimeFunction, calendar_frequency
 from tsfusion.data.timeline import Timeline, distinct
 
-__all__ = ["CalendarCodes", "Panel", "Units"]
+__all__ = ["CalendarCodes", "Panel", "Units", "chunks"]
 
 # A grid of at least this many steps that is this many times longer than its rows is refused: times
 # with a stray year would fill the memory with unknowns.
 _SPARSE_ROWS, _SPARSE_FACTOR = 1_000_000, 50
+# Rows laid out at a time: what is made on the way to the panel stays small.
+_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ class Panel:
     @classmethod
     def build(
         cls, rows: Rows, timeline: Timeline, calendar: CalendarCodes, units: Units, *,
-        n_observed_real: int, n_observed_categorical: int,
+        n_observed_real: int, n_observed_categorical: int, release: bool = False,
     ) -> Panel:  # fmt: skip
         """Lay rows (sorted by series and time, unique) out on the grid.
 
@@ -272,52 +274,42 @@ class Panel:
         units : Units
         n_observed_real, n_observed_categorical : int
             How many of the leading columns are observed rather than known.
+        release : bool, default=False
+            Take the columns out of ``rows`` one by one, so that only one at a time is held twice;
+            the rows cannot be used afterwards.
 
         Returns
         -------
         Panel
         """
-        n_series = len(rows.labels)
-        counts = np.bincount(rows.series, minlength=n_series)
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        if timeline.is_regular and len(rows):
-            first_row = np.minimum(starts[:-1], len(rows) - 1)
-            first, last = rows.ordinal[first_row], rows.ordinal[np.maximum(starts[1:] - 1, 0)]
-            length = np.where(counts > 0, last - first + 1, 0)
-            _check_not_sparse(length, rows, timeline)
-            offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-            at = offsets[rows.series] + rows.ordinal - first[rows.series]
-            size = int(offsets[-1])
-            of_row = np.repeat(np.arange(n_series), length)
-            ordinal = np.arange(size) + np.repeat(first - offsets[:-1], length)
-        else:
-            offsets, ordinal = starts.astype(np.int64), rows.ordinal
-            at, size = np.arange(len(rows)), len(rows)
-            length, of_row = counts, rows.series
-        present = np.zeros(size, bool)
-        present[at] = True
-        # The row that lies on each step of the grid; a gap borrows one, and is blanked.
-        of_step = np.zeros(size, np.int64)
-        of_step[at] = np.arange(len(rows))
+        offsets, of_row, ordinal, source = _grid(rows, timeline)
+        gaps = np.flatnonzero(source < 0)
+        columns = vars(rows) if release else dict(vars(rows))
+        for name in ("series", "ordinal", "row"):
+            del columns[name]
 
-        def on_grid(values: np.ndarray, blank: float) -> np.ndarray:
-            laid = values.take(of_step, axis=0) if len(rows) else values.copy()
-            laid[~present] = blank
-            return laid
+        def lay(name: str, result: np.ndarray, blank: float) -> np.ndarray:
+            values = columns.pop(name)
+            for part in chunks(len(source)):
+                result[part] = values.take(source[part], axis=0)
+            result[gaps] = blank
+            return result
 
-        target = on_grid(rows.target, np.nan)
+        size, k, c = len(source), rows.real.shape[1], rows.categorical.shape[1]
+        target = lay("target", np.empty(size), np.nan)
+        weight = lay("weight", np.empty(size, np.float32), 0)
+        real = np.empty((size, 1 + k + len(calendar.real_names)), np.float32)
+        lay("real", real[:, 1 : 1 + k], np.nan)
+        categorical = np.empty((size, c + len(calendar.names)), np.int32)
+        lay("categorical", categorical[:, :c], 0)
         offset = _first_known(target, offsets, units.typical_level)
         unit = units.of(rows.labels)
-        calendar_real, calendar_codes = calendar.encode(timeline, ordinal, rows, of_row)
-        k = rows.real.shape[1]
-        real = np.empty((size, 1 + k + calendar_real.shape[1]), np.float32)
-        real[:, 0] = (target - np.repeat(offset, length)) / np.repeat(unit, length)
-        real[:, 1 : 1 + k] = on_grid(rows.real, np.nan)
-        real[:, 1 + k :] = calendar_real
-        c = rows.categorical.shape[1]
-        categorical = np.empty((size, c + calendar_codes.shape[1]), np.int32)
-        categorical[:, :c] = on_grid(rows.categorical, 0)
-        categorical[:, c:] = calendar_codes
+        # Every look-up of holidays draws up the tables of all regions: one for all rows.
+        for part in chunks(size) if calendar.holidays is None else [slice(0, size)]:
+            series = of_row[part]
+            real[part, 0] = (target[part] - offset.take(series)) / unit.take(series)
+            encoded = calendar.encode(timeline, ordinal[part], rows, series)
+            real[part, 1 + k :], categorical[part, c:] = encoded
         return cls(
             labels=rows.labels,
             offsets=offsets,
@@ -325,8 +317,8 @@ class Panel:
             target=target,
             real=real,
             categorical=categorical,
-            present=present,
-            weight=on_grid(rows.weight, 0),
+            present=source >= 0,
+            weight=weight,
             offset=offset,
             unit=unit,
             fallback=((units.typical_level - offset) / unit).astype(np.float32),
@@ -393,13 +385,51 @@ class Panel:
         found = np.minimum(at, len(self) - 1)
         return np.where(inside & (self.ordinal[found] == ordinal), found, -1)
 
-    def insertion(self, series: np.ndarray, ordinal: np.ndarray, side: Any) -> np.ndarray:
-        """Return the row before which each (series, step) belongs."""
-        values, inverse = np.unique(np.concatenate([self.ordinal, ordinal]), return_inverse=True)
-        base = len(values) + 1
-        have = self.series_of_rows() * base + inverse[: len(self)]
-        want = series * base + inverse[len(self) :]
-        return np.searchsorted(have, want, side=side)
+    def insertion(self, series: np.ndarray, ordinal: Any, side: str) -> np.ndarray:
+        """Return the row before which each (series, step) belongs: a search within each series.
+
+        ``side="left"`` is before an equal step, ``"right"`` after it.
+        """
+        low, high = self.offsets[series], self.offsets[series + 1]
+        # Twice as many rows as the longest series has, and each search is over.
+        for _ in range(int(self.lengths.max(initial=0)).bit_length()):
+            middle = (low + high) // 2
+            step = self.ordinal[np.minimum(middle, len(self) - 1)]
+            before = (step < ordinal if side == "left" else step <= ordinal) & (low < high)
+            low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+        return low
+
+
+def chunks(n: int) -> Iterator[slice]:
+    """Yield slices that cover n rows, a moderate number at a time."""
+    return (slice(first, min(first + _CHUNK, n)) for first in range(0, n, _CHUNK))
+
+
+def _grid(rows: Rows, timeline: Timeline) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return offsets (S + 1,) and, per step of the grid, its series, step number and row.
+
+    The row is -1 in a gap.
+    """
+    n_series = len(rows.labels)
+    length = np.bincount(rows.series, minlength=n_series)
+    starts = np.append(0, np.cumsum(length))
+    if not timeline.is_regular or len(rows) == 0:
+        return starts, rows.series, rows.ordinal, np.arange(len(rows))
+    first = rows.ordinal[np.minimum(starts[:-1], len(rows) - 1)]
+    last = rows.ordinal[np.maximum(starts[1:] - 1, 0)]
+    length = np.where(length > 0, last - first + 1, 0)
+    _check_not_sparse(length, rows, timeline)
+    offsets = np.append(0, np.cumsum(length))
+    size, shift = int(offsets[-1]), first - offsets[:-1]
+    kind = np.int32 if size < np.iinfo(np.int32).max else np.int64
+    of_row = np.repeat(np.arange(n_series, dtype=kind), length)
+    ordinal, source = np.empty(size, np.int64), np.full(size, -1, kind)
+    for part in chunks(size):
+        ordinal[part] = np.arange(part.start, part.stop) + shift.take(of_row[part])
+    for part in chunks(len(rows)):
+        at = rows.ordinal[part] - shift.take(rows.series[part])
+        source[at] = np.arange(part.start, part.stop)
+    return offsets, of_row, ordinal, source
 
 
 def _first_known(target: np.ndarray, offsets: np.ndarray, default: float) -> np.ndarray:

@@ -5,6 +5,7 @@ Relies on NumPy and pandas. Nothing is copied out of the panel before it is aske
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -19,13 +20,8 @@ from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import Roles, resolve_roles
 from tsfusion.data.timeline import Timeline
-from tsfusion.data.windows import (
-    WindowIndex,
-    future_targets,
-    gather,
-    history_length,
-    training_windows,
-)
+from tsfusion.data.windows import WindowIndex, ahead, gather, training_windows
+from tsfusion.exceptions import DataWarning
 
 __all__ = ["Windows", "make_windows"]
 
@@ -67,7 +63,8 @@ def make_windows(
     target : str or int
         The column to forecast.
     time, series, known, observed, static, weight, freq
-        Roles and frequency, as in `tsfusion.FusionForecaster`.
+        Roles and frequency, as in `tsfusion.FusionForecaster`, but for ``known=None``, which is no
+        column here.
     origins : {"training", "all", "last"}, default="training"
         Which steps a horizon may start at. ``"training"``: its whole horizon lies inside the
         series, and a target is known on both sides (a series too short for that gives windows with
@@ -93,6 +90,12 @@ def make_windows(
     Returns
     -------
     Windows
+
+    Warns
+    -----
+    DataWarning
+        If columns have no role and are left out, and if some series give no window: how many, and
+        the first of them.
 
     Raises
     ------
@@ -133,6 +136,13 @@ def make_windows(
         static=static,
         weight=weight,
     )
+    if roles.ignored:
+        warnings.warn(
+            f"make_windows: the columns {list(roles.ignored)} have no role and are left out; list "
+            "them in known=, observed= or static=, or drop them.",
+            DataWarning,
+            stacklevel=2,
+        )
     if len(frame) == 0:
         raise ValueError("make_windows: expected at least one row, received an empty table.")
     encoder = PanelEncoder(roles, freq, scaler=None)
@@ -144,9 +154,10 @@ def make_windows(
         rows,
         encoder.timeline,
         codes,
-        Units.learn(rows, None),
+        Units(pd.Series(1.0, rows.labels), 1.0, 0.0),
         n_observed_real=len(roles.observed_real),
         n_observed_categorical=len(roles.observed_categorical),
+        release=True,
     )
     panel.real[:, 0] = panel.target
     index = _index(panel, origins, int(context_length), int(horizon), stride, min_history)
@@ -157,6 +168,7 @@ def make_windows(
             f"{len(frame)} rows have a known target; asked for were min_history={min_history} and "
             f"a horizon of {horizon}."
         )
+    _warn_of_series_without(index, panel)
     if sampling is not None:
         index = _draw(panel, index, sampling, int(horizon), n_windows, random_state)
     return Windows(
@@ -239,15 +251,10 @@ class Windows:
     @property
     def index(self) -> pd.DataFrame:
         """The series and the cutoff of each window: the time of its last past step."""
-        series, panel = self.windows.series, self.panel
-        labels, table = panel.labels[series], {}
+        labels, table = self.panel.labels[self.windows.series], {}
         for i, name in enumerate(self.roles.series):
             table[name] = labels.get_level_values(i) if len(self.roles.series) > 1 else labels
-        before = np.maximum(self.windows.origin - 1, panel.offsets[series])
-        step = panel.ordinal[before]
-        if self.timeline.is_regular:
-            step = step + (self.windows.origin - 1 - before)
-        table["cutoff"] = self.timeline.times(step)
+        table["cutoff"] = self.timeline.times(self.panel.ordinal[self.windows.origin - 1])
         return pd.DataFrame(table)
 
     def inputs(self) -> dict[str, np.ndarray]:
@@ -260,15 +267,19 @@ class Windows:
             something is known, ``future_real`` (W, H, .), ``future_categorical``,
             ``static_real`` (W, .) and ``static_categorical``; blocks without columns are left out.
         """
-        shape = {"context_length": self.context_length, "horizon": self.horizon}
-        batch = gather(self.panel, self.windows, **shape)
-        del batch["fallback_loc"]
-        return batch
+        return self._gather([*self.names, "past_mask"])
+
+    def _gather(self, only: list[str]) -> dict[str, np.ndarray]:
+        return gather(
+            self.panel, self.windows, context_length=self.context_length, horizon=self.horizon,
+            only=only,
+        )  # fmt: skip
 
     def _block(self, name: str) -> np.ndarray:
-        found = self.inputs().get(name)
+        found = self._gather([name]).get(name)
         if found is not None:
-            return found
+            # Without the columns that lie beside those of the block.
+            return np.ascontiguousarray(found)
         steps = {"past": (self.context_length,), "future": (self.horizon,), "static": ()}
         kind = np.float32 if name.endswith("real") else np.int32
         return np.zeros((len(self), *steps[name.split("_")[0]], 0), kind)
@@ -299,6 +310,11 @@ class Windows:
         return self._block("future_categorical")
 
     @property
+    def future_mask(self) -> np.ndarray:
+        """(W, H) bool: steps for which the table has a row."""
+        return ahead(self.panel.present, self.panel, self.windows, self.horizon, blank=False)
+
+    @property
     def static_real(self) -> np.ndarray:
         """(W, .) float32: numbers of the series."""
         return self._block("static_real")
@@ -311,7 +327,7 @@ class Windows:
     @property
     def targets(self) -> np.ndarray:
         """(W, H) float64: the target ahead, NaN where unknown."""
-        return future_targets(self.panel.target, self.panel, self.windows, self.horizon)
+        return ahead(self.panel.target, self.panel, self.windows, self.horizon)
 
     @property
     def target_mask(self) -> np.ndarray:
@@ -321,7 +337,7 @@ class Windows:
     @property
     def weights(self) -> np.ndarray:
         """(W, H) float32: row weights, 0 where the target is unknown."""
-        weight = future_targets(self.panel.weight, self.panel, self.windows, self.horizon)
+        weight = ahead(self.panel.weight, self.panel, self.windows, self.horizon)
         return np.where(self.target_mask, weight, np.float32(0))
 
     def take(self, index: Any) -> Windows:
@@ -386,7 +402,6 @@ def _index(
     panel: Panel, origins: str, context_length: int, horizon: int, stride: int, min_history: int
 ) -> WindowIndex:
     """Return the windows asked for, in order of series and time."""
-    low, high = panel.offsets[:-1], panel.offsets[1:]
     if origins == "training":
         index = training_windows(panel, None, context_length=context_length, horizon=horizon)
     elif origins == "last":
@@ -396,16 +411,27 @@ def _index(
         found = np.flatnonzero(last >= 0)
         index = WindowIndex(last[found] + 1, found)
     else:
-        count = high - low
-        series = np.repeat(np.arange(panel.n_series), count)
-        origin = np.arange(len(series)) + 1
-        index = WindowIndex(origin, series)
-    index = index.take(history_length(panel, index) >= min_history)
-    if stride > 1 and len(index):
+        index = WindowIndex(np.arange(len(panel)) + 1, panel.series_of_rows())
+    index = index.take(index.origin - panel.offsets[index.series] >= min_history)
+    if stride > 1:
         final = np.zeros(panel.n_series, np.int64)
-        np.maximum.at(final, index.series, index.origin)
+        # In order of time: the last origin of a series stays.
+        final[index.series] = index.origin
         index = index.take((final[index.series] - index.origin) % stride == 0)
     return index
+
+
+def _warn_of_series_without(index: WindowIndex, panel: Panel) -> None:
+    without = np.flatnonzero(np.bincount(index.series, minlength=panel.n_series) == 0)
+    if len(without):
+        first = without[0]
+        warnings.warn(
+            f"make_windows: {len(without)} of {panel.n_series} series give no window; the first is "
+            f"{panel.labels[first]!r} with {int(panel.lengths[first])} steps. They are too short "
+            "for min_history and horizon, or have no known target where one is needed.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _draw(
@@ -418,8 +444,7 @@ def _draw(
     if sampling == "series":
         weight = 1 / np.bincount(index.series, minlength=panel.n_series)[index.series]
     else:
-        ahead = future_targets(panel.weight, panel, index, horizon)
-        weight = np.nan_to_num(ahead).sum(axis=1).astype(np.float64)
+        weight = ahead(panel.weight, panel, index, horizon, blank=0).sum(axis=1, dtype=np.float64)
         if not weight.any():
             raise ValueError("sampling='weight': expected some row weight above 0, all are 0.")
     total = np.cumsum(weight)

@@ -6,23 +6,29 @@ Relies on NumPy. A window is an origin (the panel row of its first step to forec
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tsfusion.data.panel import Panel
+from tsfusion.data.panel import Panel, chunks
 
 __all__ = [
+    "BLOCKS",
     "WindowIndex",
+    "ahead",
     "boundary_rows",
-    "future_targets",
     "gather",
-    "history_length",
     "targets",
     "training_windows",
     "validation_windows",
 ]
+
+BLOCKS = (
+    "past_real", "past_categorical", "past_mask", "future_real", "future_categorical",
+    "static_real", "static_categorical", "fallback_loc",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,21 @@ def _useful(
 ) -> WindowIndex:  # fmt: skip
     """Windows with origins ``first`` to ``last`` that know a target on both sides."""
     count = np.maximum(last + 1 - first, 0)
-    kind = np.int32 if len(panel) < np.iinfo(np.int32).max // 2 else np.int64
+    kind: Any = np.int32 if len(panel) < np.iinfo(np.int32).max // 2 else np.int64
     series = np.repeat(np.arange(panel.n_series, dtype=kind), count)
-    origin = np.arange(len(series), dtype=kind)
-    origin += np.repeat((first - (np.cumsum(count) - count)).astype(kind), count)
+    origin = np.repeat((first - (np.cumsum(count) - count)).astype(kind), count)
     known = np.zeros(len(panel) + 1, kind)
     np.cumsum(np.isfinite(panel.target), out=known[1:])
-    at = known[origin]
-    useful = at > known[np.maximum(origin - context_length, panel.offsets.astype(kind)[series])]
-    useful &= known[np.minimum(origin + horizon, stop.astype(kind)[series])] > at
+    useful = np.empty(len(origin), bool)
+    for part in chunks(len(origin)):
+        origin[part] += np.arange(part.start, part.stop, dtype=kind)
+        of, start = series[part], origin[part]
+        at = known.take(start)
+        low = known.take(np.maximum(start - context_length, panel.offsets.take(of)))
+        high = known.take(np.minimum(start + horizon, stop.take(of)))
+        useful[part] = (low < at) & (at < high)
+    if useful.all():
+        return WindowIndex(origin, series)
     return WindowIndex(origin[useful], series[useful])
 
 
@@ -91,8 +103,7 @@ def boundary_rows(panel: Panel, boundary: Any) -> np.ndarray:
     """Return (S,) the first row of each series at or after a step; its end where there is none."""
     if boundary is None:
         return panel.offsets[1:]
-    late = np.concatenate([[0], np.cumsum(panel.ordinal >= boundary)])
-    return panel.offsets[1:] - (late[panel.offsets[1:]] - late[panel.offsets[:-1]])
+    return panel.insertion(np.arange(panel.n_series), boundary, side="left")
 
 
 def training_windows(
@@ -112,9 +123,20 @@ def validation_windows(
 
 
 def gather(
-    panel: Panel, windows: WindowIndex, *, context_length: int, horizon: int
-) -> dict[str, np.ndarray]:
+    panel: Panel, windows: WindowIndex, *, context_length: int, horizon: int,
+    only: Collection[str] = BLOCKS,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Copy windows out of a panel.
+
+    Parameters
+    ----------
+    panel : Panel
+    windows : WindowIndex
+        B of them.
+    context_length, horizon : int
+        T and H.
+    only : collection of str, default=all
+        The keys to return.
 
     Returns
     -------
@@ -125,23 +147,27 @@ def gather(
         reals are NaN, unknown categories 0. Keys of width zero are left out.
     """
     past = _Blocks(panel, windows, windows.origin - context_length, context_length)
-    ahead = _Blocks(panel, windows, windows.origin, horizon)
+    future = _Blocks(panel, windows, windows.origin, horizon)
     observed, categorical = 1 + panel.n_observed_real, panel.n_observed_categorical
-    batch = {
-        "past_real": past.of(panel.real, np.nan),
-        "past_mask": past.of(panel.anything_known, False),
+    steps: dict[str, tuple[_Blocks, np.ndarray, int, Any]] = {
+        "past_real": (past, panel.real, 0, np.nan),
+        "past_categorical": (past, panel.categorical, 0, 0),
+        "future_real": (future, panel.real, observed, np.nan),
+        "future_categorical": (future, panel.categorical, categorical, 0),
     }
-    if panel.categorical.shape[1]:
-        batch["past_categorical"] = past.of(panel.categorical, 0)
-    if panel.real.shape[1] > observed:
-        batch["future_real"] = ahead.of(panel.real, np.nan)[..., observed:]
-    if panel.categorical.shape[1] > categorical:
-        batch["future_categorical"] = ahead.of(panel.categorical, 0)[..., categorical:]
-    if panel.static_real.shape[1]:
-        batch["static_real"] = panel.static_real[windows.series]
-    if panel.static_categorical.shape[1]:
-        batch["static_categorical"] = panel.static_categorical[windows.series]
-    batch["fallback_loc"] = panel.fallback[windows.series]
+    static = {"static_real": panel.static_real, "static_categorical": panel.static_categorical}
+    batch = {
+        name: rows.of(table, blank)[..., first:]
+        for name, (rows, table, first, blank) in steps.items()
+        if name in only and table.shape[1] > first
+    }
+    for name, values in static.items():
+        if name in only and values.shape[1]:
+            batch[name] = values[windows.series]
+    if "past_mask" in only:
+        batch["past_mask"] = past.of(panel.anything_known, False)
+    if "fallback_loc" in only:
+        batch["fallback_loc"] = panel.fallback[windows.series]
     return batch
 
 
@@ -152,23 +178,19 @@ def targets(
 
     ``stop`` (S,), if given, is the row from which on targets count as unknown.
     """
-    ahead = _Blocks(panel, windows, windows.origin, horizon, stop)
-    y = ahead.of(panel.real[:, 0], np.nan)
+    future = _Blocks(panel, windows, windows.origin, horizon, stop)
+    # All columns, as they lie in one piece; a column alone does not.
+    y = future.of(panel.real, np.nan)[..., 0]
     known = np.isfinite(y)
-    weight = np.where(known, ahead.of(panel.weight, 0), 0).astype(np.float32, copy=False)
+    weight = np.where(known, future.of(panel.weight, 0), 0).astype(np.float32, copy=False)
     return np.where(known, y, 0).astype(np.float32, copy=False), weight
 
 
-def future_targets(
-    column: np.ndarray, panel: Panel, windows: WindowIndex, horizon: int
+def ahead(
+    column: np.ndarray, panel: Panel, windows: WindowIndex, horizon: int, *, blank: Any = np.nan
 ) -> np.ndarray:
-    """Return (B, H) of a column (R,) of numbers from each origin on, NaN past the series' end."""
-    return _Blocks(panel, windows, windows.origin, horizon).of(column, np.nan)
-
-
-def history_length(panel: Panel, windows: WindowIndex) -> np.ndarray:
-    """Return (B,) how many steps of its series lie before each origin."""
-    return windows.origin - panel.offsets[windows.series]
+    """Return (B, H) of a column (R,) from each origin on, ``blank`` past the series' end."""
+    return _Blocks(panel, windows, windows.origin, horizon).of(column, blank)
 
 
 class _Blocks:
@@ -186,11 +208,13 @@ class _Blocks:
             high = np.minimum(high, stop[windows.series])
         self.length = length
         self.first = first
-        last = max(len(panel) - length, 0)
-        self.start = np.clip(first, 0, last)
-        # Blocks that would begin before the panel or end after it: they are copied row by row.
+        self.start = first
+        self.moved = self.unknown = out = np.flatnonzero((first < low) | (first + length > high))
+        if len(out) == 0:
+            return
+        # Blocks that would begin before the panel or end after it are copied row by row.
+        self.start = np.clip(first, 0, max(len(panel) - length, 0))
         self.moved = np.flatnonzero((self.start != first) | (len(panel) < length))
-        out = np.flatnonzero((first < low) | (first + length > high))
         rows = first[out, None] + np.arange(length)
         outside = (rows < low[out, None]) | (rows >= high[out, None])
         self.unknown = (out[:, None] * length + np.arange(length))[outside]
@@ -201,15 +225,16 @@ class _Blocks:
         if len(column) < self.length:
             block = np.empty(shape, column.dtype)
         else:
-            view = np.lib.stride_tricks.as_strided(
-                column,
-                (len(column) - self.length + 1, *shape[1:]),
-                (column.strides[0], *column.strides),
-                writeable=False,
+            # A whole block as one item: NumPy copies items faster than rows of numbers.
+            column = np.ascontiguousarray(column)
+            step = column.strides[0]
+            items = np.ndarray(
+                len(column) - self.length + 1, f"V{self.length * step}", column, strides=(step,)
             )
-            block = view[self.start]
+            block = items[self.start].view(column.dtype).reshape(shape)
         if len(column) and len(self.moved):
             rows = self.first[self.moved, None] + np.arange(self.length)
             block[self.moved] = column[np.clip(rows, 0, len(column) - 1)]
-        block.reshape(-1, *column.shape[1:])[self.unknown] = blank
+        if len(self.unknown):
+            block.reshape(-1, *column.shape[1:])[self.unknown] = blank
         return block
