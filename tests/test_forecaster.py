@@ -286,7 +286,8 @@ def test_an_unseen_series_is_answered_with_its_history(fitted, history, future):
     with pytest.raises(ValueError, match="series 'new' was not seen in fit"):
         fitted.predict(rows)
     answer = fitted.predict(rows, context=mine)
-    close(answer, fitted.predict(future[future["store"] == "s0"]), 1e-3)
+    # All but equal: the usual spread of a series stands in for its own, as one of 22 values.
+    close(answer, fitted.predict(future[future["store"] == "s0"]), 5e-3)
     table = fitted.forecast(rows, context=mine)
     assert table["store"].unique().tolist() == ["new"]
     updated = copy.deepcopy(fitted).update(mine)

@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsfusion.data import PanelSplit
     from tsfusion.evaluation import audit_leakage
-    from tsfusion.exceptions import BeyondHorizonWarning, DataWarning, TsfusionWarning
+    from tsfusion.exceptions import (
+        BeyondHorizonWarning,
+        DataWarning,
+        FileFormatError,
+        TsfusionWarning,
+    )
     from tsfusion.explain import Explanation
     from tsfusion.forecaster import FusionForecaster
 
@@ -29,6 +34,7 @@ __all__ = [
     "BeyondHorizonWarning",
     "DataWarning",
     "Explanation",
+    "FileFormatError",
     "FusionForecaster",
     "PanelSplit",
     "TsfusionWarning",
@@ -42,6 +48,7 @@ __all__ = [
 _HOMES = {
     "BeyondHorizonWarning": "tsfusion.exceptions",
     "DataWarning": "tsfusion.exceptions",
+    "FileFormatError": "tsfusion.exceptions",
     "TsfusionWarning": "tsfusion.exceptions",
     "Explanation": "tsfusion.explain",
     "FusionForecaster": "tsfusion.forecaster",

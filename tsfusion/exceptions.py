@@ -1,6 +1,6 @@
-"""The warnings of the package, each with a category of its own so that it can be filtered."""
+"""The warnings and errors of the package, each with a category of its own."""
 
-__all__ = ["BeyondHorizonWarning", "DataWarning", "TsfusionWarning"]
+__all__ = ["BeyondHorizonWarning", "DataWarning", "FileFormatError", "TsfusionWarning"]
 
 
 class TsfusionWarning(UserWarning):
@@ -13,3 +13,7 @@ class BeyondHorizonWarning(TsfusionWarning):
 
 class DataWarning(TsfusionWarning):
     """Something about the data was mended or left out; the message says what and how much."""
+
+
+class FileFormatError(ValueError):
+    """A file is damaged, or not one that `save` writes; the message says what was expected."""

@@ -5,6 +5,7 @@ Written in scikit-learn's vocabulary; Keras is imported when it is first needed.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,14 @@ from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import HOLIDAY_NAMES, holiday_calendar
 from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
 from tsfusion.exceptions import BeyondHorizonWarning, DataWarning
-from tsfusion.prediction import Fitted, RowPlan, forecast_rows, known_end, plan_rows
+from tsfusion.prediction import (
+    Fitted,
+    RowPlan,
+    forecast_rows,
+    known_end,
+    plan_rows,
+    typical_gap,
+)
 from tsfusion.quantiles import check_levels, mean_of_quantiles
 
 if TYPE_CHECKING:
@@ -75,7 +83,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         A column of row weights (>= 0) for the loss.
     freq : str, number or None, default=None
         The step of time: an offset alias (``"h"``, ``"D"``, ``"MS"``), a number for numeric times,
-        ``"rows"`` where every row is one step (trading days); None infers it.
+        ``"rows"`` where every row is one step (trading days; rows of one time are steps in the
+        order of the table); None infers it.
     target_transform : {"log1p", "box-cox", "yeo-johnson"} or TargetScaler, default=None
         What the target goes through before the network sees it; forecasts and their quantiles come
         back in its own units. A name stands for `tsfusion.data.TargetScaler` with a power for each
@@ -555,7 +564,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             first=len(self._memory),
         )
         self._fitted.check_history(rows)
-        self._memory = self._memory.upsert(rows.sorted())
+        self._memory = self._memory.upsert(rows.sorted(), ties=True)
         return self
 
     def explain(
@@ -611,6 +620,120 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         return explain_rows(
             self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows, listed
         )
+
+    def save(self, path: str | os.PathLike, *, history: str = "full") -> None:
+        """Write the fitted estimator to one file, without pickle.
+
+        The file is a zip of JSON and plain arrays: parameters, what was learned about the data, the
+        history in memory, and the weights. It can be read on another Keras backend.
+
+        Parameters
+        ----------
+        path : str or path
+            The file. One that is there is replaced once the new one is complete; if anything fails,
+            a full disk too, it stays as it is.
+        history : {"full", "tail"}, default="full"
+            Which rows of the memory to write. ``"tail"`` leaves out what forecasts after the
+            present end do not need: of each series, all but the last ``context_length_`` rows up to
+            its last known target, and what comes after. Backcasts of earlier rows, and
+            explanations of the history, then see these rows alone. Without a time column, where
+            rows are numbered from the first, all are kept.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        TypeError
+            If a parameter, label or category is of a type that the file cannot hold; the message
+            names it.
+
+        Warns
+        -----
+        DataWarning
+            If an optimizer, loss or callback was given as an object: forecasts do not need it, and
+            it is None after `load`. An attribute that is no part of the estimator is left out too.
+
+        See Also
+        --------
+        load : The other way.
+
+        Notes
+        -----
+        A column selector is written as the columns that it found. Of ``time_features``, the file
+        holds the names; hand the functions themselves to `load`. Time zones of pytz come back as
+        those of ``zoneinfo``. Requests of metadata routing are not written.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import load_air_passengers
+        >>> model = FusionForecaster(
+        ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ... ).fit(load_air_passengers())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "passengers.tsfusion")
+        ...     model.save(path, history="tail")
+        ...     loaded = FusionForecaster.load(path)
+        >>> loaded.forecast().equals(model.forecast())
+        True
+        """
+        check_is_fitted(self)
+        from tsfusion.files import save_forecaster
+
+        save_forecaster(self, path, history=history)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, *, time_features: dict[str, Any] | None = None
+    ) -> FusionForecaster:
+        """Read a fitted estimator from a file that `save` wrote.
+
+        Nothing in the file is run, and everything is checked before a network is made: to load a
+        file from elsewhere does no harm. Whether to trust its forecasts is another matter, since
+        the digests in it tell of damage, not of who wrote it.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        time_features : dict of str to callable, default=None
+            The functions of time that the estimator was fitted with, by the same names. Needed
+            where there were any, for a file holds no code.
+
+        Returns
+        -------
+        FusionForecaster
+            Fitted. It forecasts exactly what the saved one did, on the same backend.
+
+        Raises
+        ------
+        tsfusion.exceptions.FileFormatError
+            If the file is damaged, was not written by `save`, or was by a later release.
+        ValueError
+            If ``time_features`` are not those that the file needs.
+
+        See Also
+        --------
+        save : The other way, with an example.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.exceptions import FileFormatError
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "notes.txt")
+        ...     _ = path.write_text("no forecaster")
+        ...     try:
+        ...         FusionForecaster.load(path)
+        ...     except FileFormatError as error:
+        ...         print(error)
+        /.../notes.txt: expected a file that save wrote, received 13 bytes, which is too short...
+        """
+        from tsfusion.files import load_forecaster
+
+        return load_forecaster(cls, path, time_features=time_features)
 
     def _learn(
         self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, again: bool
@@ -856,7 +979,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         ).sorted()
         self._fitted.check_history(rows)
         replaced = np.unique(rows.series)
-        return memory.take(~np.isin(memory.series, replaced)).upsert(rows), replaced
+        return memory.take(~np.isin(memory.series, replaced)).upsert(rows, ties=True), replaced
 
     def _answer(
         self, memory: Rows, rows: Rows, kind: str, levels: Sequence[float] = ()
@@ -972,9 +1095,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # Categories and text are taken from columns of a table. scikit-learn's tags speak of arrays
+        # that hold nothing else, where no column could be the time.
         tags.input_tags.allow_nan = False
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -1088,6 +1211,4 @@ def _rows_ahead(
     memory: Rows, series: np.ndarray, last: np.ndarray, ahead: np.ndarray
 ) -> np.ndarray:
     """Guess the times of steps to come where every row is one step: the median distance on."""
-    gaps = np.diff(memory.ordinal)[np.diff(memory.series) == 0]
-    gap = np.median(gaps) if len(gaps) else 1
-    return (last + ahead * gap).astype(memory.ordinal.dtype)
+    return (last + ahead * typical_gap(memory)).astype(memory.ordinal.dtype)

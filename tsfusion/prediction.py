@@ -18,11 +18,22 @@ from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.windows import WindowIndex, gather
 from tsfusion.quantiles import interpolate_quantiles
 
-__all__ = ["Fitted", "RowPlan", "forecast_rows", "known_end", "plan_rows", "run_model"]
+__all__ = [
+    "Fitted",
+    "RowPlan",
+    "forecast_rows",
+    "known_end",
+    "plan_rows",
+    "run_model",
+    "tail",
+    "typical_gap",
+]
 
 _CHUNK = 512
-# Batches are padded to these sizes, so that a backend compiles a few shapes and no more.
-_SIZES = (1, 8, 64, _CHUNK)
+# Batches are padded to these sizes, so that a backend compiles a few shapes and no more. Below
+# eight rows TensorFlow sums a matrix product in another order: a forecast would depend in its last
+# digits on how many were asked for.
+_SIZES = (8, 64, _CHUNK)
 
 
 @dataclass(frozen=True)
@@ -99,10 +110,16 @@ def known_end(rows: Rows) -> np.ndarray:
     return end
 
 
-def _tail(memory: Rows, length: int) -> Rows:
+def tail(memory: Rows, length: int) -> Rows:
     """Return the last ``length`` rows up to each series' last known target, and all after it."""
     end = known_end(memory)[memory.series]
     return memory.take((end < 0) | (np.arange(len(memory)) > end - length))
+
+
+def typical_gap(memory: Rows) -> float:
+    """Return the median distance of neighbours in time, by which steps to come are guessed."""
+    gaps = np.diff(memory.ordinal)[np.diff(memory.series) == 0]
+    return float(np.median(gaps)) if len(gaps) else 1.0
 
 
 def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
@@ -132,7 +149,7 @@ def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
     ends = np.where(end >= 0, memory.ordinal[end] if len(memory) else 0, 0)
     after = (end[rows.series] < 0) | (rows.ordinal > ends[rows.series])
     if after.all():
-        memory = _tail(memory, fitted.context_length)
+        memory = tail(memory, fitted.context_length)
     joined = memory.upsert(rows.take(after)) if after.any() else memory
     panel = fitted.panel(joined)
     found = panel.find(rows.series, rows.ordinal, timeline)

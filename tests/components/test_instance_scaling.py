@@ -109,3 +109,17 @@ def test_errors() -> None:
             InstanceScaling(epsilon=epsilon)
     with pytest.raises(ValueError, match=r"`inputs` of shape \(B, T, V\)"):
         InstanceScaling()(normal(2, 3))
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e12])
+def test_a_prior_counts_as_further_values(size: float) -> None:
+    x = (np.array([[1.0, 1.1, np.nan], [1.0, 5.0, 3.0], [2.0, 2.0, 2.0]]) * size)[..., None]
+    usual = np.full((3, 1), 2.0 * size, "float32")
+    layer = InstanceScaling(prior_steps=1.5)
+    _, _, scale = arrays(layer(x.astype("float32"), fallback_scale=usual))
+    expected = [
+        np.sqrt((n * row.std() ** 2 + 1.5 * (2 * size) ** 2) / (n + 1.5))
+        for row, n in ((x[0, :2], 2), (x[1], 3))
+    ]
+    # A constant window says nothing of its spread.
+    np.testing.assert_allclose(scale[:, 0, 0], [*expected, 2 * size], rtol=1e-4)

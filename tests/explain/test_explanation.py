@@ -20,6 +20,7 @@ def explanation(fitted):
     return fitted.explain(max_windows=6, lags_of=["weather", "event"])
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_attention_sums_to_one_in_the_users_terms(fitted, future):
     found = fitted.explain(future)

@@ -16,6 +16,7 @@ def members():
     return [make(FULL, seed=seed, name=f"member_{seed}") for seed in (1, 2, 3)]
 
 
+@pytest.mark.heavy
 def test_quantiles_and_weights_are_averaged(members):
     inputs = windows(FULL)
     model = Ensemble(members)

@@ -245,6 +245,7 @@ def test_equals_the_formulas(config: dict[str, Any], gaps: bool) -> None:
     np.testing.assert_allclose(run(model, inputs), found["quantiles"], atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_a_known_future_value_changes_its_step_and_those_after_it() -> None:
     inputs = repeated(windows(FULL), H + 1)
     for step in range(H):
@@ -333,6 +334,7 @@ def test_quantiles_never_cross() -> None:
     assert (np.diff(run(model, windows(config, batch=64)), axis=-1) >= 0).all()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_finite_gradient_reaches_every_weight(config: dict[str, Any]) -> None:
     batch = 32

@@ -36,12 +36,19 @@ class InstanceScaling(Layer):
     window that is not constant (more than half of the values are equal) gives way to the
     standard one. ``scale`` is always positive and finite.
 
+    A few values say little of their spread. With ``prior_steps`` p, the spread of a window of n
+    known values is drawn to its fallback, as if p more values had that spread:
+
+    .. math:: s = \sqrt{(n s_{window}^2 + p s_{fallback}^2) / (n + p)}
+
     Parameters
     ----------
     method : {"standard", "robust"}, default="standard"
         Which statistics.
     epsilon : float, default=1e-5
         Spread, relative to the largest absolute value, up to which a window is constant.
+    prior_steps : float, default=0
+        How many values the fallback of the scale counts for.
     **kwargs
         Keywords of every Keras layer: ``name``, ``dtype``, ``trainable``.
 
@@ -56,7 +63,10 @@ class InstanceScaling(Layer):
     True
     """
 
-    def __init__(self, method: str = "standard", epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(
+        self, method: str = "standard", epsilon: float = 1e-5, prior_steps: float = 0.0,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         # Statistics of values already rounded to bfloat16 would be those of other values.
         kwargs["autocast"] = False
         super().__init__(**kwargs)
@@ -71,7 +81,12 @@ class InstanceScaling(Layer):
                 f"{owner}: expected `epsilon` to be a number in (0, 1), received {epsilon!r}."
             )
         self.method = method
+        if not isinstance(prior_steps, (int, float)) or not 0 <= prior_steps < float("inf"):
+            raise ValueError(
+                f"{owner}: expected `prior_steps` to be a number >= 0, received {prior_steps!r}."
+            )
         self.epsilon = float(epsilon)
+        self.prior_steps = float(prior_steps)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -122,6 +137,14 @@ class InstanceScaling(Layer):
         else:
             rest = ops.maximum(_row(fallback_scale), TINY)
         scale = ops.where(constant, rest, ops.maximum(spread * size, TINY * self.epsilon))
+        if self.prior_steps:
+            count = ops.sum(ops.cast(known, "float32"), axis=1, keepdims=True)
+            share = self.prior_steps / (count + self.prior_steps)
+            # Of the larger of the two, so that no square overflows.
+            large = ops.maximum(scale, rest)
+            scale = large * ops.sqrt(
+                (1 - share) * ops.square(scale / large) + share * ops.square(rest / large)
+            )
         scaled = ops.where(known, (x - loc) / scale, 0.0)
         return ops.cast(scaled, self.compute_dtype), loc, scale
 
@@ -175,7 +198,12 @@ class InstanceScaling(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "method": self.method, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "method": self.method,
+            "epsilon": self.epsilon,
+            "prior_steps": self.prior_steps,
+        }
 
 
 def _row(values: Any) -> Any:

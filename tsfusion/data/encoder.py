@@ -121,10 +121,11 @@ class Rows:
             ),
         )
 
-    def upsert(self, newer: Rows) -> Rows:
-        """Return these rows with newer ones added; the newer wins at the same series and time.
+    def upsert(self, newer: Rows, *, ties: bool = False) -> Rows:
+        """Return these rows with newer ones added; the newer win at the same series and time.
 
-        ``newer`` must have been renumbered by ``newer.with_labels(self)``.
+        ``newer`` must have been renumbered by ``newer.with_labels(self)``. Of newer rows at one
+        time the last stays, or with ``ties`` each.
         """
         joined = Rows(
             labels=newer.labels,
@@ -134,9 +135,19 @@ class Rows:
                 name: np.concatenate([getattr(self, name), getattr(newer, name)])
                 for name in ("series", "ordinal", "target", "real", "categorical", "weight", "row")
             },
-        ).sorted()
-        later = (np.diff(joined.series) == 0) & (np.diff(joined.ordinal) == 0)
-        return joined.take(np.append(~later, True)) if later.any() else joined
+        )
+        order = _order(joined.series, joined.ordinal)
+        is_new = np.arange(len(joined)) >= len(self)
+        if order is not None:
+            joined, is_new = joined.take(order), is_new[order]
+        again = (np.diff(joined.series) == 0) & (np.diff(joined.ordinal) == 0)
+        if not again.any():
+            return joined
+        place = np.append(0, np.cumsum(~again))
+        # Within a time the newer rows come last.
+        last = np.append(~again, True)
+        kept = np.where(is_new, last | ties, ~is_new[last][place])
+        return joined.take(kept)
 
 
 class PanelEncoder:
@@ -295,7 +306,9 @@ class PanelEncoder:
             order = _order(codes, ordinal)
             if order is None:
                 order = np.arange(len(codes))
-            self._check_unique(codes[order], ordinal[order], order, labels, frame)
+            self._check_unique(
+                codes[order], ordinal[order], order, labels, frame, history=with_target
+            )
         real, categorical = self._columns(frame, with_observed=with_target)
         static_real, static_categorical = self._read_statics(
             frame, codes, labels, memory, kind, with_target
@@ -400,7 +413,7 @@ class PanelEncoder:
 
     def _check_unique(
         self, codes: np.ndarray, ordinal: np.ndarray, order: np.ndarray, labels: pd.Index,
-        frame: pd.DataFrame,
+        frame: pd.DataFrame, history: bool = True,
     ) -> None:  # fmt: skip
         twice = (np.diff(codes) == 0) & (np.diff(ordinal) == 0)
         if not twice.any():
@@ -408,6 +421,15 @@ class PanelEncoder:
         at = int(twice.argmax())
         time = self.timeline.times(ordinal[at : at + 1])[0]
         rows = sorted((int(order[at]), int(order[at + 1])))
+        if history and self.timeline.kind == "rows":
+            warnings.warn(
+                f"{int(twice.sum())} rows have the time of another, the first {time} (rows "
+                f"{rows[0]} and {rows[1]}): with freq='rows' they are steps one after the other, "
+                "in the order of the table.",
+                DataWarning,
+                stacklevel=5,
+            )
+            return
         if not self.roles.series:
             text = [
                 name

@@ -124,7 +124,8 @@ def _series(column: Any) -> pd.Series:
 
 def _check_two_dimensions(X: Any) -> None:
     """Refuse what has no rows and columns, in the words that scikit-learn uses for it."""
-    shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    # By way of an array, for types that have no say in how NumPy's functions take them.
+    shape = X.shape if hasattr(X, "shape") else np.asarray(X, dtype=object).shape
     if len(shape) == 0:
         shown = "None" if X is None else f"{type(X).__name__} {str(X)[:40]!r}"
         hint = " Make a DataFrame of it: pd.DataFrame(X)." if isinstance(X, dict) else ""

@@ -29,6 +29,7 @@ __all__ = [
     "HolidayCalendar",
     "TimeFunction",
     "calendar_frequency",
+    "check_region",
     "holiday_calendar",
 ]
 
@@ -291,24 +292,26 @@ def holiday_calendar(given: Any, encoder: PanelEncoder) -> HolidayCalendar | Non
         return None
     static = encoder.roles.static_categorical
     if isinstance(given, Mapping):
-        regions = [_region(value, f" of series {label!r}") for label, value in given.items()]
+        regions = [check_region(value, f" of series {label!r}") for label, value in given.items()]
         known = list(dict.fromkeys(regions))
         labels = pd.Index(list(given))
         return HolidayCalendar(
             tuple(known), by_label=pd.Series([known.index(region) for region in regions], labels)
         )
     if given in static:
-        regions = [_region(value, f" in column {given!r}") for value in encoder.vocabularies[given]]
+        regions = [
+            check_region(value, f" in column {given!r}") for value in encoder.vocabularies[given]
+        ]
         known = list(dict.fromkeys(regions)) or [None]
         return HolidayCalendar(
             tuple(known),
             column=static.index(given),
             by_code=np.array([-1, *(known.index(region) for region in regions)]),
         )
-    return HolidayCalendar((_region(given, ""),))
+    return HolidayCalendar((check_region(given, ""),))
 
 
-def _region(value: Any, where: str) -> Region | None:
+def check_region(value: Any, where: str = "") -> Region | None:
     """Return country and subdivision, after a look whether there are such."""
     if value is None:
         return None

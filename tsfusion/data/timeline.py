@@ -60,12 +60,12 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
     if missing.any():
         raise ValueError(
             f"Time column {name!r}: expected a time in every row, row {int(missing.argmax())} has "
-            f"none ({int(missing.sum())} in all). Drop or fill these rows."
+            f"none but NaN ({int(missing.sum())} in all). Drop or fill these rows."
         )
     dtype = values.dtype
     if isinstance(dtype, pd.PeriodDtype):
         alias = dtype.name.removeprefix("period[").removesuffix("]")
-        with _business_periods():
+        with business_periods():
             return RawTimes(_in_nanoseconds(values.dt.to_timestamp(), name), True, period=alias)
     if isinstance(dtype, pd.DatetimeTZDtype):
         utc = _in_nanoseconds(values.dt.tz_convert(None), name)
@@ -81,7 +81,9 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
         numbers = values.to_numpy(dtype="float64")
         if not np.isfinite(numbers).all():
             row = int((~np.isfinite(numbers)).argmax())
-            raise ValueError(f"Time column {name!r}: expected finite numbers, row {row} is not.")
+            raise ValueError(
+                f"Time column {name!r}: expected finite numbers, row {row} has {numbers[row]}."
+            )
         return RawTimes(numbers, False)
     example = f" such as {values.iloc[0]!r}" if len(values) else ""
     raise TypeError(
@@ -91,7 +93,7 @@ def raw_times(times: pd.Series | pd.Index, name: Any) -> RawTimes:
 
 
 @contextlib.contextmanager
-def _business_periods() -> Iterator[None]:
+def business_periods() -> Iterator[None]:
     """Keep quiet about "B" periods: pandas has told the user where the column was made."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PeriodDtype", FutureWarning)
@@ -236,7 +238,7 @@ class Timeline:
         index = self._datetimes(ordinals)
         if self.period is None:
             return index
-        with _business_periods():
+        with business_periods():
             return index.to_period(self.period)
 
     def wall_clock(self, ordinals: np.ndarray) -> pd.DatetimeIndex | None:

@@ -11,9 +11,13 @@ from tsfusion.models.fusion_transformer import FusionTransformer
 from tsfusion.models.instance_scaled import InstanceScaled
 from tsfusion.models.temporal_fusion_transformer import TemporalFusionTransformer
 
-__all__ = ["make_model"]
+__all__ = ["NETWORKS", "make_model"]
 
-_NETWORKS = {"fusion": FusionTransformer, "tft": TemporalFusionTransformer}
+# A window of two or three values may have next to no spread by chance; in its units, what follows
+# would be enormous, and the loss with it.
+_PRIOR_STEPS = 1.0
+
+NETWORKS = {"fusion": FusionTransformer, "tft": TemporalFusionTransformer}
 
 
 def make_model(architecture: dict[str, Any]) -> keras.Model:
@@ -25,10 +29,15 @@ def make_model(architecture: dict[str, Any]) -> keras.Model:
         ``architecture``, ``num_observed``, the ``network``'s parameters and the number of
         ``members``.
     """
-    kind, members = _NETWORKS[architecture["architecture"]], architecture["members"]
+    kind, members = NETWORKS[architecture["architecture"]], architecture["members"]
     names = ["network"] if members == 1 else [f"network_{i}" for i in range(members)]
     networks: list[keras.Model] = [kind(**architecture["network"], name=name) for name in names]
     network = networks[0] if members == 1 else Ensemble(networks, name="network")
-    model = InstanceScaled(network, num_observed=architecture["num_observed"], name="forecaster")
+    model = InstanceScaled(
+        network,
+        num_observed=architecture["num_observed"],
+        prior_steps=_PRIOR_STEPS,
+        name="forecaster",
+    )
     model.build()
     return model

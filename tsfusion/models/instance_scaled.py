@@ -35,6 +35,8 @@ class InstanceScaled(keras.Model):
         Mean and standard deviation, or median and interquartile range.
     anchor : {"last", "level"}, default="last"
         What the network's output is added to.
+    prior_steps : float, default=0
+        How many further values of the series' own spread (1) count in the spread of a window.
 
     References
     ----------
@@ -49,6 +51,7 @@ class InstanceScaled(keras.Model):
         num_observed: int = 0,
         method: str = "standard",
         anchor: str = "last",
+        prior_steps: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -60,7 +63,8 @@ class InstanceScaled(keras.Model):
                 f"InstanceScaled: expected anchor 'last' or 'level', received {anchor!r}."
             )
         self.anchor = anchor
-        self.scaling = InstanceScaling(method=method, name="scaling")
+        self.prior_steps = float(prior_steps)
+        self.scaling = InstanceScaling(method=method, prior_steps=prior_steps, name="scaling")
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights."""
@@ -122,6 +126,7 @@ class InstanceScaled(keras.Model):
             "num_observed": self.num_observed,
             "method": self.method,
             "anchor": self.anchor,
+            "prior_steps": self.prior_steps,
         }
 
     @classmethod
