@@ -77,6 +77,8 @@ def test_answers_do_not_depend_on_the_batch(fitted, history):
     together = fitted.predict(history)
     alone = np.concatenate([fitted.predict(history.iloc[[i]]) for i in (0, 20, 60, 130)])
     close(together[[0, 20, 60, 130]], alone)
+    few = fitted.predict(history.iloc[:100])
+    np.testing.assert_allclose(few[[0, 20, 60]], alone[:3], rtol=1e-12)
 
 
 # No leakage
