@@ -13,7 +13,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from tests.conftest import ROLES, SMALL, small_panel
+from tests.conftest import JIT, ROLES, SMALL, small_panel
 from tsfusion import BeyondHorizonWarning, DataWarning, FusionForecaster
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -668,3 +668,12 @@ def test_a_warm_start_goes_on_from_the_present_weights(history, future):
             twin.fit(history)
     model.set_params(warm_start=False, hidden_size=16).fit(history)
     assert np.isfinite(model.predict(future)).all()
+
+
+@pytest.mark.skipif(JIT is None, reason="JAX always compiles")
+def test_a_fit_with_xla_forecasts_without_it(history, future):
+    parameters = {**ROLES, **SMALL, "jit_compile": True}
+    model = FusionForecaster(horizon=7, context_length=9, **parameters).fit(history)
+    assert not model.model_.jit_compile
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(twin.predict(future), model.predict(future))
