@@ -191,7 +191,7 @@ def untrained(fitted):
     """Networks of random weights: files do not care, and it takes a tenth of the time."""
     from tsfusion.models.factory import make_model
 
-    def train(self, learned, architecture, weights):
+    def train(self, learned, architecture, weights, checkpoint):
         return make_model(architecture), [{"loss": [1.5]}] * int(self.n_estimators)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -444,7 +444,7 @@ def test_every_field_of_our_classes_is_written(fitted):
             wanted = set(vars(TargetScaler().fit([1.0, 2.0])))
         assert set(names) == wanted, cls
     known = {*content._ATTRIBUTES, *content._STATE, *content._DERIVED}
-    assert set(vars(fitted)) == {*fitted.get_params(), *known}
+    assert {*vars(fitted), "_calibration"} == {*fitted.get_params(), *known}
 
 
 # Writing whole or not at all --------------------------------------------------------------------
@@ -1052,3 +1052,47 @@ def test_hostile_values():
     ):  # fmt: skip
         with pytest.raises(FileFormatError, match="^here"):
             Decoder(arrays).decode(data, "here")
+
+
+# Calibration --------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::tsfusion.CalibrationWarning")
+@pytest.mark.parametrize("method", ["cqr", "aci"])
+def test_a_calibrated_forecaster(fitted, history, future, method, tmp_path):
+    calibrated = copy.copy(fitted).calibrate(history, method=method)
+    loaded = saved_and_loaded(calibrated, tmp_path / "model")
+    assert (calibrated.forecast(future)["q0.1"] != fitted.forecast(future)["q0.1"]).all()
+    assert same(calibrated.forecast(future), loaded.forecast(future))
+    rows = history[-30:].assign(sales=history["sales"] + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        assert same(calibrated.update(rows).forecast(future), loaded.update(rows).forecast(future))
+
+
+@pytest.mark.filterwarnings("ignore::tsfusion.CalibrationWarning")
+def test_a_calibration_that_does_not_fit(fitted, history, tmp_path):
+    path = tmp_path / "model"
+    copy.copy(fitted).calibrate(history).save(path)
+    members = members_of(path.read_bytes())
+    arrays = manifest_of(members)["calibration"][0]["dict"]
+    place = {key: i for i, (key, _) in enumerate(arrays)}
+    for name, value in {
+        "method": "magic", "coverage": "sky", "window": 0, "rate": -1.0, "n_series": 99,
+        "series": 3, "min_origins": "many", "n_series ": 1,
+    }.items():  # fmt: skip
+        if name.endswith(" "):
+            change = at("calibration", 0, "dict", place[name.strip()], 0, value=name)
+        else:
+            change = at("calibration", 0, "dict", place[name], 1, value=value)
+        rewrite(path, members, change)
+        refused(path, "calibration|do not go together")
+    (name,) = [
+        name for name in members if name.startswith("calibration.") and b"<f4" in members[name][:99]
+    ]
+    scores = np.load(io.BytesIO(members[name]))
+    for data in (scores[:-1], scores[:, :-1], scores.astype("f8"), scores + np.inf):
+        file = io.BytesIO()
+        np.save(file, data)
+        rewrite(path, members, arrays={name.removesuffix(".npy"): file.getvalue()})
+        refused(path, "calibration|do not go together")

@@ -4,11 +4,13 @@ The public names are loaded when they are first used, so that ``import tsfusion`
 
 - `FusionForecaster`: fit, predict, forecast, explain.
 - `PanelSplit`: cross-validation by time.
+- `backtest` and `evaluate`: forecasts from past cutoffs, beside those of baselines, and scores.
 - `audit_leakage`: does the future reach a forecast?
 - `tsfusion.components`: the attention layers and the parts of the network, as Keras layers.
 - `tsfusion.models`: the networks.
 - `tsfusion.data`: panels, windows, calendars and data sets.
 - `tsfusion.evaluation`: metrics and baselines.
+- `tsfusion.uncertainty`: calibrated quantiles and sample paths, on arrays.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsfusion.data import PanelSplit
-    from tsfusion.evaluation import audit_leakage
+    from tsfusion.evaluation import audit_leakage, backtest, evaluate
     from tsfusion.exceptions import (
         BeyondHorizonWarning,
+        CalibrationWarning,
         DataWarning,
         FileFormatError,
         TsfusionWarning,
@@ -32,6 +35,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "BeyondHorizonWarning",
+    "CalibrationWarning",
     "DataWarning",
     "Explanation",
     "FileFormatError",
@@ -39,14 +43,18 @@ __all__ = [
     "PanelSplit",
     "TsfusionWarning",
     "audit_leakage",
+    "backtest",
     "components",
     "data",
+    "evaluate",
     "evaluation",
     "models",
+    "uncertainty",
 ]
 
 _HOMES = {
     "BeyondHorizonWarning": "tsfusion.exceptions",
+    "CalibrationWarning": "tsfusion.exceptions",
     "DataWarning": "tsfusion.exceptions",
     "FileFormatError": "tsfusion.exceptions",
     "TsfusionWarning": "tsfusion.exceptions",
@@ -54,8 +62,10 @@ _HOMES = {
     "FusionForecaster": "tsfusion.forecaster",
     "PanelSplit": "tsfusion.data.splits",
     "audit_leakage": "tsfusion.evaluation",
+    "backtest": "tsfusion.evaluation",
+    "evaluate": "tsfusion.evaluation",
 }
-_MODULES = {"components", "data", "evaluation", "models"}
+_MODULES = {"components", "data", "evaluation", "models", "uncertainty"}
 
 
 def __getattr__(name: str) -> Any:

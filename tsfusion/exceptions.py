@@ -1,6 +1,12 @@
 """The warnings and errors of the package, each with a category of its own."""
 
-__all__ = ["BeyondHorizonWarning", "DataWarning", "FileFormatError", "TsfusionWarning"]
+__all__ = [
+    "BeyondHorizonWarning",
+    "CalibrationWarning",
+    "DataWarning",
+    "FileFormatError",
+    "TsfusionWarning",
+]
 
 
 class TsfusionWarning(UserWarning):
@@ -9,6 +15,10 @@ class TsfusionWarning(UserWarning):
 
 class BeyondHorizonWarning(TsfusionWarning):
     """A forecast was rolled forward past the horizon that the model was trained for."""
+
+
+class CalibrationWarning(TsfusionWarning):
+    """Calibrated quantiles cover less than they say; the message says why and by how much."""
 
 
 class DataWarning(TsfusionWarning):

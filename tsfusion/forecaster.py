@@ -5,10 +5,11 @@ Written in scikit-learn's vocabulary; Keras is imported when it is first needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +28,7 @@ from tsfusion.data.roles import INDEX, resolve_roles
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import HOLIDAY_NAMES, holiday_calendar
 from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
-from tsfusion.exceptions import BeyondHorizonWarning, DataWarning
+from tsfusion.exceptions import BeyondHorizonWarning, CalibrationWarning, DataWarning
 from tsfusion.prediction import (
     Fitted,
     RowPlan,
@@ -40,12 +41,16 @@ from tsfusion.quantiles import check_levels, mean_of_quantiles
 
 if TYPE_CHECKING:
     from tsfusion.explain import Explanation
+    from tsfusion.uncertainty import Calibration
 
 __all__ = ["FusionForecaster"]
 
 # At least nine levels are trained whatever is asked for, so that any level can be had later.
 _BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 _LEAST_SHORT, _MOST_SHORT = 8, 64
+# A thousand scores give the level 0.995 (it needs 199) with a fair margin; the sum bounds memory
+# (43 MB at 24 steps and 9 levels) and the time of an update.
+_MOST_ORIGINS, _MOST_ORIGINS_IN_ALL = 1000, 50_000
 
 
 class FusionForecaster(RegressorMixin, BaseEstimator):
@@ -150,6 +155,13 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     warm_start : bool, default=False
         Whether a further `fit` goes on from the present weights, with the encoders, units and
         frequency learned before (fine-tuning); the memory becomes that of the new data.
+    checkpoint_dir : str or path, default=None
+        A folder, one for each fit at a time, to which `fit` writes a checkpoint after each epoch.
+        After an interrupt or a kill, `fit` with the same data and parameters goes on from it and
+        ends with the weights of a fit that was not disturbed (same machine, same backend). The
+        checkpoint of another fit is refused. It is removed at the end of `fit`. It holds the
+        variables of an ``optimizer``, but nothing of your own ``callbacks``, which begin anew, nor
+        of a ``loss`` that changes while it trains.
     optimizer : str or keras.optimizers.Optimizer, default=None
         None is Adam with a cosine schedule and gradients clipped to norm 1.
     loss : keras.losses.Loss or callable, default=None
@@ -161,7 +173,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     verbose : int, default=1
         0: nothing; 1: a progress line on a terminal; 2: a line per epoch on standard error.
     random_state : int, RandomState or None, default=None
-        Seed of weights, dropout and batches: same seed, same machine, same numbers.
+        Seed of weights, dropout and batches: same seed, same machine, same numbers. None takes
+        other seeds in every fit; NumPy's and Python's own random states are left alone.
 
     Attributes
     ----------
@@ -212,6 +225,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
     model_: Any
     _architecture_: dict[str, Any]
+    _memory: Rows
+    # Set by calibrate alone: until then the class says that there is none.
+    _calibration: Calibration | None = None
 
     _parameter_constraints: ClassVar[dict] = {
         "horizon": [Interval(Integral, 1, None, closed="left")],
@@ -238,6 +254,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "averaging": [Interval(Real, 0, 1, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "checkpoint_dir": [str, os.PathLike, None],
         "jit_compile": ["boolean", None],
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "random_state": ["random_state"],
@@ -279,6 +296,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         averaging: float = 0.99,
         n_estimators: int = 1,
         warm_start: bool = False,
+        checkpoint_dir: Any = None,
         optimizer: Any = None,
         loss: Any = None,
         callbacks: Any = None,
@@ -319,6 +337,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.averaging = averaging
         self.n_estimators = n_estimators
         self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
         self.optimizer = optimizer
         self.loss = loss
         self.callbacks = callbacks
@@ -339,13 +358,15 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Returns
         -------
         FusionForecaster
-            Itself. A fit that fails or is interrupted leaves the estimator as it was.
+            Itself. A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was:
+            fitted as before, or not fitted. With ``checkpoint_dir``, the checkpoint stays, and the
+            same call goes on from it.
 
         Raises
         ------
         ValueError, TypeError
             If a parameter is out of range or the data do not fit the roles; the message names the
-            column, series and row.
+            column, series and row. If there is a checkpoint of another fit, or a damaged one.
         """
         self._validate_params()
         asked = check_levels(self.quantiles)
@@ -387,20 +408,23 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         if again:
             _check_same_network(architecture, self._architecture_)
             weights = self.model_.get_weights()
-        model, histories = self._train(learned, architecture, weights)
-        self._forget()
-        self.model_ = model
-        self.history_ = histories[0]
-        self.histories_ = histories
-        self.levels_ = levels
-        self.context_length_ = learned.fitted.context_length
-        self.freq_ = learned.fitted.encoder.timeline.freq
-        self.n_features_in_ = frame.shape[1]
-        if all(isinstance(name, str) for name in frame.columns):
-            self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
-        self._fitted = learned.fitted
-        self._memory = learned.rows
-        self._architecture_ = architecture
+        with self._checkpoint(learned, architecture, weights) as checkpoint:
+            model, histories = self._train(learned, architecture, weights, checkpoint)
+            state = {
+                "model_": model,
+                "history_": histories[0],
+                "histories_": histories,
+                "levels_": levels,
+                "context_length_": learned.fitted.context_length,
+                "freq_": learned.fitted.encoder.timeline.freq,
+                "n_features_in_": frame.shape[1],
+                "_fitted": learned.fitted,
+                "_memory": learned.rows,
+                "_architecture_": architecture,
+            }
+            if all(isinstance(name, str) for name in frame.columns):
+                state["feature_names_in_"] = np.asarray(frame.columns, dtype=object)
+            self._become(state)
         return self
 
     @property
@@ -417,7 +441,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         X : DataFrame of R rows, or array-like of shape (R, C)
             Time, series and known columns; its target and observed columns are never read.
         quantiles : sequence of float, default=None
-            Levels to give in place of the mean, each in (0, 1).
+            Levels to give in place of the mean, each in (0, 1); calibrated after `calibrate`.
         context : DataFrame, default=None
             History that replaces the memory of its series for this call.
 
@@ -462,7 +486,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         horizon : int, default=None
             How many steps; None takes the estimator's horizon, or all steps of ``future``.
         quantiles : sequence of float, default=None
-            Levels to give; None takes the estimator's.
+            Levels to give; None takes the estimator's. Calibrated after `calibrate`.
         context : DataFrame, default=None
             History that replaces the memory of its series for this call. Without ``future``, only
             its series are forecast.
@@ -480,22 +504,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         levels = check_levels(self.quantiles if quantiles is None else quantiles)
-        steps = self._steps(horizon)
-        memory, wanted = self._with_context_series(context)
-        fitted = self._fitted
-        roles = fitted.encoder.roles
-        if future is None:
-            rows = self._next_rows(memory, wanted, steps)
-        else:
-            frame = self._read_frame(future, "future")
-            first = len(memory) if roles.time is None else 0
-            rows = fitted.encoder.read(
-                frame, kind="future", memory=memory, with_target=False, first=first
-            ).sorted()
-            _check_seen(rows, memory, "future")
-            self._check_follows(memory, rows)
-            if horizon is not None:
-                rows = rows.take(_within_series(rows) < steps)
+        memory, rows = self._following(future, horizon, context)
         values = self._answer(memory, rows, "future", levels)
         trained = len(self.levels_)
         table = self._keys(rows)
@@ -564,8 +573,250 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             first=len(self._memory),
         )
         self._fitted.check_history(rows)
-        self._memory = self._memory.upsert(rows.sorted(), ties=True)
+        rows = rows.sorted()
+        memory = self._memory.upsert(rows, ties=True)
+        if self._calibration is not None:
+            self._calibration = self._rolled(self._calibration, memory, rows)
+        self._memory = memory
         return self
+
+    def calibrate(
+        self, X: Any = None, y: Any = None, *, method: str = "cqr", coverage: str = "step",
+        window: int | None = None, min_origins: int = 200, rate: float | None = None,
+    ) -> FusionForecaster:  # fmt: skip
+        """Make quantiles cover what they say, by the errors of past forecasts.
+
+        Forecasts are made from every cutoff in rows that were not trained on, and compared with
+        what came. From then on `forecast` and ``predict(quantiles=...)`` give quantiles that are
+        moved by these errors, for each level and step ahead; the mean and the network stay.
+        `update` goes on with the errors of the new rows, as they become known, and drops the
+        oldest. `fit` and `uncalibrate` end it.
+
+        Parameters
+        ----------
+        X : DataFrame, default=None
+            Rows with all columns of `fit` that it did not train on, most often those that follow.
+            They are not added to the memory: that is what `update` does. None takes the
+            validation tail that `fit` kept aside, and what `update` has added. Early stopping chose
+            the weights by that tail, so its errors come out a little too small; rows of their own
+            are better.
+        y : array-like, default=None
+            The target; None takes the ``target`` column.
+        method : {"cqr", "aci", "tracking"}, default="cqr"
+            ``"cqr"``: split conformalised quantile regression over a window. The others go on
+            adapting at every `update`, and start like it: ``"aci"`` (adaptive conformal inference)
+            takes the same scores at a level that rises after a miss and falls after none;
+            ``"tracking"`` moves the correction itself.
+        coverage : {"step", "path"}, default="step"
+            What two quantiles (a and 1 - a) are to hold between them with probability 1 - 2 a: the
+            truth at each step, or the truth of all steps of the horizon at once. ``"path"`` goes
+            with ``"cqr"`` alone.
+        window : int, default=None
+            The cutoffs kept for each series, the last ones. None takes all of X, at most 1000 (and
+            at most 50,000 over all series).
+        min_origins : int, default=200
+            A series with as many scores at every step is corrected by its own; any other by those
+            of all series together, each in units of its own spread.
+        rate : float, default=None
+            Step size of the adaptive methods; None is 0.005 for ``"aci"``, and 0.005 of the largest
+            error in the window for ``"tracking"``.
+
+        Returns
+        -------
+        FusionForecaster
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If there are no such rows, or too few to have seen every step ahead.
+
+        Warns
+        -----
+        CalibrationWarning
+            If X holds rows that `fit` trained on. Later, in `forecast` and `predict`, where a level
+            has too few scores (one step ahead, 0.95 needs 19; h steps ahead, ``(h + 1) / 2`` times
+            as many): its quantile is then widened by the largest, and may cover less than it says.
+
+        See Also
+        --------
+        uncalibrate : The way back.
+        simulate : Sample paths, for sums over the horizon.
+
+        Notes
+        -----
+        Errors of neighbouring cutoffs are alike, so that n of them tell less than n independent
+        ones, for which alone the guarantee (coverage of at least the level) holds; the correction
+        for a finite number counts ``(h + 1) / 2`` of them as one
+        (`tsfusion.uncertainty.overlap_of`). Past the horizon, and for rows within the known
+        history, the correction is that of the last step and of the first. Known columns of rows
+        that are not there yet count as missing.
+
+        References
+        ----------
+        Romano, Patterson and Candes (2019), "Conformalized Quantile Regression", NeurIPS 32,
+        Theorem 2. Gibbs and Candes (2021), "Adaptive conformal inference under distribution
+        shift", NeurIPS 34, eq. (2). Angelopoulos, Candes and Tibshirani (2023), "Conformal PID
+        control for time series prediction", NeurIPS 36, section 2.1.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import load_air_passengers
+        >>> model = FusionForecaster(
+        ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ... )
+        >>> table = load_air_passengers()
+        >>> model = model.fit(table[:90]).calibrate(table[90:]).update(table[90:])
+        >>> model.forecast(quantiles=[0.1, 0.9]).columns.tolist()
+        ['month', 'mean', 'q0.1', 'q0.9']
+        """
+        check_is_fitted(self)
+        from tsfusion.uncertainty.calibration import Calibration
+
+        for name, count in (("window", window), ("min_origins", min_origins)):
+            if count is not None and (
+                isinstance(count, bool) or not isinstance(count, Integral) or count < 1
+            ):
+                raise ValueError(f"{name}: expected an integer >= 1, received {count!r}.")
+        if rate is not None and not rate >= 0:
+            raise ValueError(f"rate: expected a number >= 0, received {rate!r}.")
+        memory, first, until, wanted = self._calibration_rows(X, y)
+        most = window
+        if most is None:
+            most = max(1, min(_MOST_ORIGINS, _MOST_ORIGINS_IN_ALL // max(1, int(wanted.sum()))))
+        from tsfusion.uncertainty.origins import score_origins
+
+        series, origin, scores = score_origins(
+            self._fitted, self.model_, memory, first, wanted, until=until, most=int(most)
+        )
+        n_series = len(self._memory.labels)
+        self._calibration = Calibration.start(
+            np.where(series < n_series, series, -1),
+            origin,
+            scores,
+            self.levels_,
+            n_series=n_series,
+            method=method,
+            coverage=coverage,
+            window=window,
+            min_origins=min_origins,
+            rate=rate,
+        )
+        return self
+
+    def uncalibrate(self) -> FusionForecaster:
+        """Go back to the quantiles of the network, as before `calibrate`.
+
+        Returns
+        -------
+        FusionForecaster
+            Itself.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import load_air_passengers
+        >>> model = FusionForecaster(
+        ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ... ).fit(load_air_passengers())
+        >>> raw = model.forecast()
+        >>> model.calibrate().uncalibrate().forecast().equals(raw)
+        True
+        """
+        check_is_fitted(self)
+        self.__dict__.pop("_calibration", None)
+        return self
+
+    def simulate(
+        self, future: Any = None, n_paths: int = 100, random_state: Any = None,
+        context: Any = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Draw sample paths of what follows the known history.
+
+        At each step the paths are spread as the calibrated quantiles say; over the steps they rise
+        and fall together as the errors of past forecasts did. So the sum of a path, or its highest
+        value, has honest quantiles too, which the quantiles of single steps do not give.
+
+        Parameters
+        ----------
+        future : DataFrame, default=None
+            As in `forecast`, at most the horizon.
+        n_paths : int, default=100
+            Paths per series.
+        random_state : int, RandomState or None, default=None
+            Seed of the paths.
+        context : DataFrame, default=None
+            As in `forecast`.
+
+        Returns
+        -------
+        DataFrame
+            Series and time columns, ``path`` (from 0) and ``value``: one row per series, path and
+            step, in that order.
+
+        Raises
+        ------
+        ValueError
+            Before `calibrate`, for steps past the horizon, and as `forecast`.
+
+        See Also
+        --------
+        calibrate : Comes first.
+
+        Notes
+        -----
+        Of the paths, exactly k in P lie below the quantile of level k / P at every step. With
+        ``coverage="path"``, too, the paths are those of the quantiles for single steps. Paths of
+        different series are drawn apart: path 3 of one tells nothing of path 3 of another.
+
+        References
+        ----------
+        Clark et al. (2004), "The Schaake shuffle", Journal of Hydrometeorology 5(1), with ranks of
+        past errors in place of past weather.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import load_air_passengers
+        >>> model = FusionForecaster(
+        ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ... ).fit(load_air_passengers())
+        >>> paths = model.calibrate().simulate(n_paths=50, random_state=0)
+        >>> paths.columns.tolist(), len(paths)
+        (['month', 'path', 'value'], 300)
+        >>> paths.groupby("path")["value"].sum().quantile([0.1, 0.9]).shape
+        (2,)
+        """
+        check_is_fitted(self)
+        if isinstance(n_paths, bool) or not isinstance(n_paths, Integral) or n_paths < 1:
+            raise ValueError(f"n_paths: expected an integer >= 1, received {n_paths!r}.")
+        calibration = self._calibration
+        if calibration is None:
+            raise ValueError(
+                "simulate: expected a calibrated forecaster, for the paths follow the errors of "
+                "past forecasts. Call calibrate() first."
+            )
+        random = check_random_state(random_state)
+        memory, rows = self._following(future, None, context)
+        plan = plan_rows(self._fitted, memory, rows)
+        if plan.step.max(initial=0) > self._fitted.horizon:
+            raise ValueError(
+                f"simulate: expected at most the {self._fitted.horizon} steps of the horizon, "
+                f"received step {int(plan.step.max())}. Pass fewer rows."
+            )
+
+        def drawn(values: np.ndarray) -> np.ndarray:
+            return calibration.paths(values, self._codes(plan), plan.step, int(n_paths), random)
+
+        values = forecast_rows(self._fitted, self.model_, plan, beyond="nan", further=drawn)
+        table = pd.DataFrame(self._keys(rows)).loc[np.repeat(np.arange(len(rows)), n_paths)]
+        table["path"] = np.tile(np.arange(n_paths), len(rows))
+        table["value"] = values[:, len(self.levels_) :].ravel()
+        order = np.lexsort(
+            (np.repeat(plan.step, n_paths), table["path"], np.repeat(rows.series, n_paths))
+        )
+        return table.iloc[order].reset_index(drop=True)
 
     def explain(
         self, X: Any = None, *, context: Any = None, max_windows: int = 64, lags_of: Any = None
@@ -620,6 +871,56 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         return explain_rows(
             self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows, listed
         )
+
+    def backtest(
+        self, X: Any, y: Any = None, *, models: Any = None, **options: Any
+    ) -> pd.DataFrame:
+        """Forecast from several cutoffs in the past, each time fitted on what came before.
+
+        Parameters
+        ----------
+        X : DataFrame
+            The panel, as for `fit`.
+        y : array-like, default=None
+            The target; None takes the ``target`` column.
+        models : str, list or dict, default=None
+            What to show beside this estimator: names of baselines, or a dict of names and these or
+            objects with ``fit`` and ``forecast``.
+        **options
+            Passed to `tsfusion.evaluation.backtest`: ``n_windows``, ``step``, ``gap``, ``window``,
+            ``refit``, ``out`` and more. The horizon and the columns are this estimator's.
+
+        Returns
+        -------
+        DataFrame
+            One row per model, cutoff, series and time: ``y``, ``mean`` and quantiles, for
+            `tsfusion.evaluation.evaluate`. A cutoff is the first time that is forecast.
+
+        Notes
+        -----
+        Clones are fitted; what this estimator has learned is neither used nor changed.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import load_air_passengers
+        >>> model = FusionForecaster(
+        ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ... )
+        >>> table = model.backtest(load_air_passengers(), models="seasonal_naive", n_windows=1)
+        >>> table.groupby("model").size()
+        model
+        FusionForecaster    6
+        seasonal_naive      6
+        dtype: int64
+        """
+        from tsfusion.evaluation.backtesting import backtest, named_models
+
+        beside = {} if models is None else named_models(models)
+        compared = {type(self).__name__: self, **beside}
+        columns = {name: getattr(self, name) for name in ("time", "series", "target", "freq")}
+        options = {"quantiles": self.quantiles, **options}
+        return backtest(compared, X, y, horizon=self.horizon, **columns, **options)
 
     def save(self, path: str | os.PathLike, *, history: str = "full") -> None:
         """Write the fitted estimator to one file, without pickle.
@@ -734,6 +1035,70 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         from tsfusion.files import load_forecaster
 
         return load_forecaster(cls, path, time_features=time_features)
+
+    def _calibration_rows(self, X: Any, y: Any) -> tuple[Rows, Any, Any, np.ndarray]:
+        """Return history, the first origin and last target (S,) of each series, and which count."""
+        memory = self._memory
+        boundary = self._fitted.encoder.boundary
+        if X is None:
+            if boundary is None:
+                raise ValueError(
+                    "calibrate: expected X, for fit kept no validation tail (validation_size=0, or "
+                    "too few rows). Pass rows that it did not train on."
+                )
+            n = len(memory.labels)
+            return memory, np.full(n, boundary), None, np.ones(n, bool)
+        frame = self._read_frame(X)
+        _check_not_empty(frame)
+        rows = self._fitted.encoder.read(
+            frame, _aligned(y, X), kind="X", memory=memory, with_target=True, first=len(memory)
+        )
+        self._fitted.check_history(rows)
+        rows = rows.sorted()
+        self._warn_of_trained(rows)
+        first, until, wanted = _spans(rows)
+        return memory.upsert(rows, ties=True), first, until, wanted
+
+    def _warn_of_trained(self, rows: Rows) -> None:
+        """Warn of rows that fit trained on, or may have."""
+        memory, boundary = self._memory, self._fitted.encoder.boundary
+        first, last, known = _spans(memory.take(np.isfinite(memory.target)), len(rows.labels))
+        stop = last if boundary is None else np.minimum(last, boundary - 1)
+        of = rows.series
+        trained = known[of] & (rows.ordinal >= first[of]) & (rows.ordinal <= stop[of])
+        if trained.any():
+            warnings.warn(
+                f"calibrate: {int(trained.sum())} of {len(rows)} rows lie within the history that "
+                "fit trained on. Forecasts of rows already seen are too good, and the intervals "
+                "will be too narrow. Pass rows that it did not train on.",
+                CalibrationWarning,
+                stacklevel=4,
+            )
+
+    def _rolled(self, calibration: Calibration, memory: Rows, rows: Rows) -> Calibration:
+        """Return the calibration with the scores that ``rows``, now in memory, make known."""
+        from tsfusion.uncertainty.origins import score_origins
+
+        n_series = len(memory.labels)
+        new, _, wanted = _spans(rows)
+        resumed, has = calibration.resume()
+        first = new.copy()
+        first[: len(has)][has] = resumed[has]
+        # Earlier origins have their scores, or were left out; before the horizon none can be new.
+        at = np.zeros(n_series, np.int64)
+        place = np.arange(len(memory))
+        late = memory.ordinal >= new[memory.series]
+        at[memory.series[late][::-1]] = place[late][::-1]
+        start = np.append(0, np.cumsum(memory.counts()))[:-1]
+        oldest = memory.ordinal[np.maximum(at - self._fitted.horizon, start).clip(0)]
+        first = np.maximum(first, oldest)
+        series, origin, scores = score_origins(
+            self._fitted, self.model_, memory, first, wanted, most=calibration.window
+        )
+        known = pd.MultiIndex.from_arrays([calibration.series, calibration.origin])
+        again = pd.MultiIndex.from_arrays([series, origin]).isin(known)
+        kept = again | (origin >= new[series])
+        return calibration.roll(series[kept], origin[kept], scores[kept], n_series)
 
     def _learn(
         self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, again: bool
@@ -882,15 +1247,59 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         wanted = max(2 * season_length(freq), int(self.horizon), _LEAST_SHORT)
         return min(wanted, _MOST_SHORT, context_length)
 
-    def _train(
+    def _checkpoint(
         self, learned: _Learned, architecture: dict, weights: list[np.ndarray] | None
-    ) -> tuple[Any, list[dict]]:
+    ) -> Any:
+        """Return the checkpoint to go on from and to write, not yet open, or None."""
+        if self.checkpoint_dir is None:
+            return contextlib.nullcontext()
+        import keras
+
+        from tsfusion.training.checkpoint import Checkpoint, describe, digest
+
+        plan, random = self._plan(learned.fitted), self.random_state
+        if isinstance(random, np.random.RandomState):
+            random = digest([np.asarray(part) for part in tuple(random.get_state())[1:]])
+        # What trains the network, and not how the user said it: any other way to the same is fine.
+        names = set(self._get_param_names()) & set(architecture["network"])
+        fit = {
+            "backend": keras.backend.backend(),
+            "n_estimators": architecture["members"],
+            **{name: architecture["network"][name] for name in sorted(names)},
+            **{
+                field.name: describe(getattr(plan, field.name))
+                for field in fields(plan)
+                if field.name not in ("callbacks", "levels", "verbose")
+            },
+            "random_state": random if random is None else str(random),
+            "data": digest(
+                learned.panel,
+                learned.training,
+                learned.validation,
+                boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+                architecture,
+            ),
+            "weights": None if weights is None else digest(weights),
+        }
+        return Checkpoint(self.checkpoint_dir, fit)
+
+    def _train(
+        self, learned: _Learned, architecture: dict, weights: list[np.ndarray] | None,
+        checkpoint: Any = None,
+    ) -> tuple[Any, list[dict]]:  # fmt: skip
         """Train each member of the ensemble, from ``weights`` if given; return them as a model."""
+        with _seeds(self.random_state, int(self.n_estimators)) as seeds:
+            if checkpoint is not None:
+                checkpoint.seeds = seeds = checkpoint.seeds or seeds
+            return self._train_from(seeds, learned, architecture, weights, checkpoint)
+
+    def _train_from(
+        self, seeds: list[int], learned: _Learned, architecture: dict,
+        weights: list[np.ndarray] | None, checkpoint: Any,
+    ) -> tuple[Any, list[dict]]:  # fmt: skip
         from tsfusion.models.factory import make_model
         from tsfusion.training.fit import Start, seeded, train
 
-        random = check_random_state(self.random_state)
-        seeds = [int(seed) for seed in random.randint(2**31 - 1, size=int(self.n_estimators))]
         starts: list[Start] = []
         for seed in seeds:
             with seeded(seed):
@@ -907,6 +1316,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             self._plan(learned.fitted),
             starts,
             stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+            checkpoint=checkpoint,
         )
         if len(runs) > 1:
             model = make_model(architecture)
@@ -935,9 +1345,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             verbose=int(self.verbose),
         )
 
-    def _forget(self) -> None:
-        for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
-            delattr(self, name)
+    def _become(self, state: dict[str, Any]) -> None:
+        """Take a new state in place of all that was learned, at once: Ctrl-C finds no half."""
+        kept = {
+            name: value
+            for name, value in vars(self).items()
+            if (name[0] == "_" or not name.endswith("_")) and name != "_calibration"
+        }
+        self.__dict__ = {**kept, **state}
 
     def _column_names(self) -> list[Any]:
         names: list[Any] = [self.time, self.target, self.weight]
@@ -962,6 +1377,24 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         if isinstance(horizon, bool) or not isinstance(horizon, Integral) or horizon < 1:
             raise ValueError(f"horizon: expected an integer >= 1, received {horizon!r}.")
         return int(horizon)
+
+    def _following(self, future: Any, horizon: int | None, context: Any) -> tuple[Rows, Rows]:
+        """Return the memory, and the rows that follow it: those of ``future``, or the next."""
+        steps = self._steps(horizon)
+        memory, wanted = self._with_context_series(context)
+        fitted = self._fitted
+        if future is None:
+            return memory, self._next_rows(memory, wanted, steps)
+        frame = self._read_frame(future, "future")
+        first = len(memory) if fitted.encoder.roles.time is None else 0
+        rows = fitted.encoder.read(
+            frame, kind="future", memory=memory, with_target=False, first=first
+        ).sorted()
+        _check_seen(rows, memory, "future")
+        self._check_follows(memory, rows)
+        if horizon is not None:
+            rows = rows.take(_within_series(rows) < steps)
+        return memory, rows
 
     def _with_context(self, context: Any) -> Rows:
         """Return the memory in which ``context`` stands in place of its series."""
@@ -990,7 +1423,25 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             return np.zeros((0, len(self.levels_) + len(levels)))
         plan = plan_rows(self._fitted, memory, rows)
         self._check_horizon(plan)
-        return forecast_rows(self._fitted, self.model_, plan, beyond=self.beyond, levels=levels)
+        calibration = self._calibration
+        if calibration is None or not levels:
+            return forecast_rows(self._fitted, self.model_, plan, beyond=self.beyond, levels=levels)
+        series = self._codes(plan)
+        short = calibration.shortfall(levels, series)
+        if short is not None:
+            warnings.warn(short, CalibrationWarning, stacklevel=3)
+
+        def calibrated(values: np.ndarray) -> np.ndarray:
+            return calibration.quantiles(values, series, plan.step, levels)
+
+        return forecast_rows(
+            self._fitted, self.model_, plan, beyond=self.beyond, further=calibrated
+        )
+
+    def _codes(self, plan: RowPlan) -> np.ndarray:
+        """Return (R,) the series of planned rows as codes of the memory, -1 where it has none."""
+        codes = self._memory.labels.get_indexer(plan.panel.labels)
+        return codes[plan.windows.series[plan.window]]
 
     def _check_horizon(self, plan: RowPlan) -> None:
         past = plan.step > self._fitted.horizon
@@ -1118,6 +1569,20 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             self.model_.set_weights(weights)
 
 
+@contextlib.contextmanager
+def _seeds(random_state: Any, count: int) -> Iterator[list[int]]:
+    """Draw seeds; a generator of the user's is put back if what they are for fails."""
+    # The global state that None stands for elsewhere is one for all threads, and equal in forks.
+    fresh = np.random.RandomState() if random_state is None else random_state
+    random = check_random_state(fresh)
+    before = random.get_state()
+    try:
+        yield [int(seed) for seed in random.randint(2**31 - 1, size=count)]
+    except BaseException:
+        random.set_state(before)
+        raise
+
+
 @dataclass(frozen=True)
 class _Learned:
     fitted: Fitted
@@ -1199,6 +1664,15 @@ def _check_time_variables(roles: Any, features: dict, with_holidays: bool) -> No
                 f"{parameter}: adds a variable {taken!r}, but a column of X has that name. Rename "
                 "the column, or leave one of them out."
             )
+
+
+def _spans(rows: Rows, n_series: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (S,) the first and last step of each series of sorted rows, and if it has any."""
+    n = len(rows.labels) if n_series is None else n_series
+    first, last = np.zeros(n, rows.ordinal.dtype), np.zeros(n, rows.ordinal.dtype)
+    last[rows.series] = rows.ordinal
+    first[rows.series[::-1]] = rows.ordinal[::-1]
+    return first, last, np.bincount(rows.series, minlength=n) > 0
 
 
 def _within_series(rows: Rows) -> np.ndarray:

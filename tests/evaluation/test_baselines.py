@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from tsfusion.data.datasets import load_air_passengers, make_panel
 from tsfusion.evaluation.baselines import (
     baseline_forecast,
+    drift,
     last_value,
     season_mean,
     seasonal_naive,
@@ -19,7 +20,7 @@ from tsfusion.evaluation.baselines import (
 from tsfusion.evaluation.metrics import weighted_quantile_loss
 
 NAN = float("nan")
-NAMES = ["last_value", "seasonal_naive", "season_mean"]
+NAMES = ["last_value", "seasonal_naive", "season_mean", "drift"]
 HISTORIES = st.lists(
     st.one_of(st.just(NAN), st.floats(-1e3, 1e3, allow_nan=False)), min_size=1, max_size=25
 )
@@ -35,6 +36,10 @@ def plain(name, history, step, season):
         while (place := place - season) >= 0:
             if place < len(history) and not math.isnan(history[place]):
                 return history[place]
+    if name == "drift":
+        first, *_, last = [place for place, value in enumerate(history) if value == value] * 2
+        slope = (known[-1] - known[0]) / max(last - first, 1)
+        return known[-1] + (len(history) - 1 + step - last) * slope
     if name == "season_mean":
         recent = [value for value in history[-season:] if not math.isnan(value)]
         if recent:
@@ -43,8 +48,10 @@ def plain(name, history, step, season):
 
 
 def call(name, history, horizon, season):
-    function = {"last_value": last_value, "seasonal_naive": seasonal_naive}.get(name, season_mean)
-    return function(history, horizon, *([] if name == "last_value" else [season]))
+    if name in ("last_value", "drift"):
+        return (last_value if name == "last_value" else drift)(history, horizon)
+    function = {"seasonal_naive": seasonal_naive}.get(name, season_mean)
+    return function(history, horizon, season)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,11 +1,14 @@
-"""Scores of forecasts, the baselines that every forecast must beat, and audits for leaks."""
+"""Backtests, scores, the baselines that every forecast must beat, and audits for leaks."""
 
+from tsfusion.evaluation.backtesting import backtest
 from tsfusion.evaluation.baselines import (
     baseline_forecast,
+    drift,
     last_value,
     season_mean,
     seasonal_naive,
 )
+from tsfusion.evaluation.comparison import DieboldMariano, diebold_mariano, skill_scores
 from tsfusion.evaluation.leakage import LeakageError, LeakageReport, audit_leakage
 from tsfusion.evaluation.metrics import (
     coverage,
@@ -18,13 +21,21 @@ from tsfusion.evaluation.metrics import (
     weighted_quantile_loss,
     winkler_score,
 )
+from tsfusion.evaluation.named import Baseline
+from tsfusion.evaluation.scores import evaluate
 
 __all__ = [
+    "Baseline",
+    "DieboldMariano",
     "LeakageError",
     "LeakageReport",
     "audit_leakage",
+    "backtest",
     "baseline_forecast",
     "coverage",
+    "diebold_mariano",
+    "drift",
+    "evaluate",
     "interval_width",
     "last_value",
     "mae",
@@ -34,6 +45,7 @@ __all__ = [
     "season_mean",
     "seasonal_naive",
     "skill",
+    "skill_scores",
     "weighted_quantile_loss",
     "winkler_score",
 ]

@@ -1,4 +1,4 @@
-"""Forecasts that every model must beat: last value, seasonal naive, mean of the last season.
+"""Forecasts that every model must beat: last value, drift, seasonal naive, season mean, linear.
 
 Relies on NumPy, pandas and `tsfusion.data.calendar`. Series lie behind one another in one flat
 array of R steps, with S + 1 offsets; each method is a gather from what was known at the origin,
@@ -16,13 +16,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsfusion.data.calendar import parse_frequency
+from tsfusion.evaluation._linear import learn_linear
 
-__all__ = ["baseline_forecast", "last_value", "season_mean", "seasonal_naive"]
+__all__ = ["baseline_forecast", "drift", "last_value", "season_mean", "seasonal_naive"]
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
-_NAMES = ("last_value", "seasonal_naive", "season_mean")
+_NAMES = ("last_value", "seasonal_naive", "season_mean", "drift", "linear")
 
 
 def last_value(history: npt.ArrayLike, horizon: int) -> _Floats:
@@ -101,6 +102,32 @@ def season_mean(history: npt.ArrayLike, horizon: int, season_length: int) -> _Fl
     return _forecast_arrays("season_mean", history, horizon, season_length)
 
 
+def drift(history: npt.ArrayLike, horizon: int) -> _Floats:
+    """Go on along the line from the first value to the last: ``f[t + h] = y[t] + h b``.
+
+    The slope is ``b = (y[t] - y[1]) / (t - 1)``, the mean change of a step.
+
+    Parameters
+    ----------
+    history : array-like of shape (T,) or (S, T)
+        Past values, oldest first; NaN where unknown. The line goes through the first and the last
+        known value; with one of them alone it is flat.
+    horizon : int
+        Steps, at least 1.
+
+    Returns
+    -------
+    ndarray of shape (H,) or (S, H)
+        NaN for a series without any known value.
+
+    Examples
+    --------
+    >>> drift([1.0, 4.0, 5.0], 2)
+    array([7., 9.])
+    """
+    return _forecast_arrays("drift", history, horizon, 1)
+
+
 def baseline_forecast(
     frame: pd.DataFrame,
     *,
@@ -119,8 +146,10 @@ def baseline_forecast(
     ----------
     frame : DataFrame
         Long, rows in any order. A target of NaN is an unknown step.
-    name : {"last_value", "seasonal_naive", "season_mean"}
-        The method.
+    name : {"last_value", "seasonal_naive", "season_mean", "drift", "linear"}
+        The method. ``"linear"`` is a linear map from the last steps (two seasons or two horizons,
+        the longer) to the next ones, each less the last known value as in NLinear, one for all
+        series, fitted by ridge regression.
     series : column name, list of names, or None
         What tells series apart; None for a frame of one series.
     time, target : column name
@@ -128,7 +157,7 @@ def baseline_forecast(
     horizon : int
         Steps after the last row of each series, at least 1.
     season_length : int
-        Steps of a season, at least 1; `last_value` ignores it.
+        Steps of a season, at least 1; `last_value` and `drift` ignore it.
     freq : str, optional
         A pandas offset alias: rows missing from its grid become unknown steps, so that gaps do
         not shift the season. Without it, every row is one step after the row before.
@@ -168,7 +197,7 @@ def baseline_forecast(
         if key in ("step", "mean"):
             raise ValueError(f"series: the result has a column {key!r} of its own: rename yours.")
     panel, last_rows = _flat_panel(frame, keys, time, target, freq)
-    forecast = _method(name, panel, season_length)
+    forecast = _method(name, panel, season_length, horizon)
 
     point = _over_steps(forecast, panel.ends, horizon)
     result = frame[keys].iloc[np.repeat(last_rows, horizon)].reset_index(drop=True)
@@ -203,12 +232,18 @@ class _Panel:
 _Forecast = Callable[[_Ints, int], _Floats]
 
 
-def _method(name: str, panel: _Panel, season_length: int) -> _Forecast:
+def _method(name: str, panel: _Panel, season_length: int, horizon: int) -> _Forecast:
     if name == "last_value":
         # The last value is the last season of length one.
         return _seasonal_forecast(panel, 1)
     if name == "seasonal_naive":
         return _seasonal_forecast(panel, season_length)
+    if name == "drift":
+        return _drift_forecast(panel)
+    if name == "linear":
+        filled = _last_known(panel.values, panel.starts_by_row)
+        lags = 2 * max(season_length, horizon)
+        return learn_linear(filled, panel.offsets, lags, horizon)
     return _mean_forecast(panel, season_length)
 
 
@@ -260,6 +295,28 @@ def _mean_forecast(panel: _Panel, season_length: int) -> _Forecast:
     return forecast
 
 
+def _drift_forecast(panel: _Panel) -> _Forecast:
+    starts = panel.starts_by_row
+    rows = np.arange(len(starts))
+    known = ~np.isnan(panel.values)
+    last = np.maximum.accumulate(np.where(known, rows, -1))
+    # The first known row of each series; behind its end where there is none.
+    later = np.minimum.accumulate(np.where(known, rows, len(rows))[::-1])[::-1]
+    first = later[starts]
+
+    def forecast(origins: _Ints, step: int) -> _Floats:
+        here, begin = last[origins], first[origins]
+        found = here >= starts[origins]
+        here = np.where(found, here, origins)
+        begin = np.where(found, begin, origins)
+        level = panel.values[here]
+        rise = level - panel.values[begin]
+        slope = np.divide(rise, here - begin, out=np.zeros_like(rise), where=here > begin)
+        return np.where(found, level + (origins + step - here) * slope, np.nan)
+
+    return forecast
+
+
 def _last_known(values: _Floats, starts: _Ints) -> _Floats:
     """The last value that is no NaN, from the start of each row's group up to the row, (R,)."""
     seen = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))
@@ -305,12 +362,20 @@ def _series_quantiles(values: _Floats, offsets: _Ints, levels: _Floats) -> _Floa
     """Quantiles (S, Q) of the values of each series that are no NaN; NaN for none."""
     lengths = np.diff(offsets)
     series = np.repeat(np.arange(len(lengths)), lengths)
-    ordered = values[np.lexsort((values, series))]
+    widest = int(lengths.max())
+    if len(lengths) * widest <= 4 * len(values):
+        # Series of like lengths sort far faster as rows of a table; NaN goes last.
+        table = np.full((len(lengths), widest), np.nan)
+        table[series, np.arange(len(values)) - offsets[series]] = values
+        table.sort(axis=1)
+        ordered, starts = table.ravel(), np.arange(len(lengths))[:, None] * widest
+    else:
+        ordered, starts = values[np.lexsort((values, series))], offsets[:-1, None]
     counts = np.add.reduceat((~np.isnan(values)).astype(np.int64), offsets[:-1])
     position = np.maximum(counts - 1, 0)[:, None] * levels
     below = np.floor(position).astype(np.int64)
     above = np.minimum(below + 1, np.maximum(counts - 1, 0)[:, None])
-    low, high = ordered[offsets[:-1, None] + below], ordered[offsets[:-1, None] + above]
+    low, high = ordered[starts + below], ordered[starts + above]
     return low + (position - below) * (high - low)
 
 
@@ -330,7 +395,7 @@ def _forecast_arrays(
     if not len(batch):
         return np.empty((0, horizon))
     panel = _Panel(batch.ravel(), np.arange(len(batch) + 1) * batch.shape[1])
-    result = _over_steps(_method(name, panel, season_length), panel.ends, horizon)
+    result = _over_steps(_method(name, panel, season_length, horizon), panel.ends, horizon)
     return result if values.ndim == 2 else result[0]
 
 

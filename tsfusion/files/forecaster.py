@@ -8,6 +8,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tsfusion.files.checks import check_architecture, check_fitted, check_rows, 
 from tsfusion.files.codec import Decoder, Encoder
 from tsfusion.files.scalars import shown
 from tsfusion.prediction import Fitted, tail, typical_gap
+from tsfusion.uncertainty.calibration import COVERAGES, METHODS, Calibration
 
 __all__ = ["load_forecaster", "save_forecaster"]
 
@@ -27,13 +29,15 @@ _KIND = "tsfusion.FusionForecaster"
 # Without them, a fitted forecaster predicts as before.
 _DROPPED = ("optimizer", "loss", "callbacks")
 _SELECTORS = ("known", "observed", "static")
+# Of one machine: a file says nothing of where a later fit writes.
+_LOCAL = {"checkpoint_dir"}
 # Attributes of their own; the others follow from these and from what was learned.
 _ATTRIBUTES = {"histories_": list, "n_features_in_": int, "feature_names_in_": np.ndarray}
-_STATE = ("_fitted", "_memory", "_architecture_", "model_")
+_STATE = ("_fitted", "_memory", "_architecture_", "model_", "_calibration")
 _DERIVED = ("history_", "levels_", "context_length_", "freq_")
 _FIELDS = {
     "kind": str, "tsfusion": str, "parameters": dict, "time_features": dict, "fitted": dict,
-    "memory": dict, "attributes": dict, "architecture": dict, "weights": list,
+    "memory": dict, "attributes": dict, "calibration": list, "architecture": dict, "weights": list,
 }  # fmt: skip
 # What is raised where values of a hostile file do not go together.
 _WRONG = (
@@ -68,6 +72,7 @@ def save_forecaster(model: Any, path: str | os.PathLike, *, history: str = "full
             for name in _ATTRIBUTES
             if name in vars(model)
         },
+        "calibration": _calibration(model._calibration, encoder),
         "architecture": model._architecture_,
         "weights": [
             [variable.path, list(weight.shape)]
@@ -108,7 +113,7 @@ def _version() -> str:
 
 def _parameters(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters as plain values, and the names of the functions of time."""
-    parameters = model.get_params(deep=False)
+    parameters = {k: v for k, v in model.get_params(deep=False).items() if k not in _LOCAL}
     roles, calendar = model._fitted.encoder.roles, model._fitted.calendar
     for name in _SELECTORS:
         if callable(parameters[name]):
@@ -129,6 +134,16 @@ def _parameters(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "fitted": [one.name for one in calendar.functions],
     }
     return parameters, functions
+
+
+def _calibration(calibration: Calibration | None, encoder: Encoder) -> list[Any]:
+    """Return what was calibrated, its arrays with two axes at most; nothing where there is none."""
+    if calibration is None:
+        return []
+    values = {field.name: getattr(calibration, field.name) for field in fields(calibration)}
+    for name in ("scores", "state"):
+        values[name] = values[name].reshape(-1, values["scores"].shape[1])
+    return [encoder.encode(values, "calibration")]
 
 
 def _warn_of_left_out(model: Any) -> None:
@@ -212,13 +227,16 @@ def _make(cls: type, manifest: dict[str, Any], decoder: Decoder) -> Any:
     model.context_length_ = fitted.context_length
     model.freq_ = fitted.encoder.timeline.freq
     model._fitted, model._memory = fitted, memory
+    for written in manifest["calibration"]:
+        model._calibration = _read_calibration(decoder.expect(written, dict, "calibration"), model)
     model._architecture_ = manifest["architecture"]
     return model
 
 
 def _read_parameters(cls: Any, manifest: dict[str, Any], decoder: Decoder) -> dict[str, Any]:
     written = manifest["parameters"]
-    unknown = sorted({*written} - {*cls._get_param_names()} | ({*written} & {"time_features"}))
+    never = {"time_features"} | _LOCAL
+    unknown = sorted({*written} - {*cls._get_param_names()} | ({*written} & never))
     if unknown:
         raise FileFormatError(
             f"expected the parameters of {cls.__name__}, received also {shown(unknown[:3])}: "
@@ -244,6 +262,54 @@ def _read_attributes(written: dict[str, Any], decoder: Decoder) -> dict[str, Any
     if not all(type(name) is str for name in names):
         raise FileFormatError("feature_names_in_: expected names, received other values.")
     return found
+
+
+def _read_calibration(values: dict[str, Any], model: Any) -> Calibration:
+    """Return a calibration of the fitted model; raise unless its parts belong together."""
+    names = [field.name for field in fields(Calibration)]
+    arrays = {"levels": 1, "series": 1, "origin": 1, "scores": 2, "state": 2}
+    kinds = {"method": str, "coverage": str, "rate": float}
+    good = list(values) == names and all(
+        isinstance(value, np.ndarray) and value.ndim == arrays[name]
+        if name in arrays
+        else type(value) is kinds.get(name, int)
+        for name, value in values.items()
+    )
+    if not good:
+        raise FileFormatError(f"calibration: expected {names}, received {shown(values)}.")
+    levels, horizon = len(model.levels_), model._fitted.horizon
+    series, scores, state = values["series"], values["scores"], values["state"]
+    n, many = len(series), values["n_series"]
+    scores = scores.reshape(n, horizon, levels)
+    adaptive = values["method"] != "cqr"
+    state = state.reshape(1 + many, horizon, -1) if adaptive else state.reshape(-1)
+    made = Calibration(**{**values, "scores": scores, "state": state})
+    order = np.lexsort((values["origin"], series))
+    good = (
+        values["method"] in METHODS
+        and values["coverage"] in (COVERAGES[:1] if adaptive else COVERAGES)
+        and tuple(values["levels"].tolist()) == model.levels_
+        and min(values["window"], values["min_origins"]) > 0
+        and 0 <= values["rate"] < np.inf
+        and 0 < many <= len(model._memory.labels)
+        and series.dtype == np.int64
+        and n > 0
+        and -1 <= series.min() <= series.max() < many
+        and values["origin"].dtype == model._memory.ordinal.dtype
+        and len(values["origin"]) == n
+        and (order == np.arange(n)).all()
+        and scores.dtype == np.float32
+        and not np.isinf(scores).any()
+        and state.dtype == np.float64
+        and (state.shape[2] == len(made.grid) if adaptive else state.size == 0)
+        and not np.isinf(state).any()
+    )
+    if not good:
+        raise FileFormatError(
+            f"calibration: expected scores of {horizon} steps and {levels} levels that fit this "
+            f"model, received {shown(values)}."
+        )
+    return made
 
 
 def _is_history(history: Any) -> bool:

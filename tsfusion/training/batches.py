@@ -7,6 +7,7 @@ get a `keras.utils.PyDataset` that gathers in NumPy.
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any
 
 import keras
@@ -95,6 +96,12 @@ class TrainingBatches(_Batches):
             index[here] = self._permutation(int(round_))[within[here]]
         return index
 
+    def block(self, first: int, count: int) -> np.ndarray:
+        """Return (count, B, 2) int32 origin and series of the windows of batches from ``first``."""
+        index = np.stack([self.at(first + i) for i in range(count)])
+        windows = self.windows
+        return np.stack([windows.origin[index], windows.series[index]], axis=-1).astype(np.int32)
+
 
 class EvaluationBatches(_Batches):
     """Windows in their order, each once."""
@@ -128,24 +135,34 @@ def as_dataset(batches: TrainingBatches | EvaluationBatches) -> Any:
     """
     import tensorflow as tf
 
-    window = np.stack([batches.windows.origin, batches.windows.series], axis=1).astype(np.int32)
     if isinstance(batches, TrainingBatches):
         start = batches.epoch * batches.steps
+        # TensorFlow never lets go of a function that a graph calls: it must not hold the panel.
+        source = weakref.ref(batches)
 
         def blocks() -> Any:
             for first in itertools.count(start, _BLOCK):
-                yield window[np.stack([batches.at(first + i) for i in range(_BLOCK)])]
+                alive = source()
+                if alive is None:
+                    return
+                yield alive.block(first, _BLOCK)
+                del alive
 
         block = tf.TensorSpec((_BLOCK, batches.batch_size, 2), tf.int32)
         dataset = tf.data.Dataset.from_generator(blocks, output_signature=block).unbatch()
     else:
+        windows = batches.windows
+        window = np.stack([windows.origin, windows.series], axis=1).astype(np.int32)
         even = len(window) % batches.batch_size == 0
         dataset = tf.data.Dataset.from_tensor_slices(window)
         dataset = dataset.batch(batches.batch_size, drop_remainder=even)
     options = tf.data.Options()
     options.deterministic = True
     options.threading.private_threadpool_size = 1
-    return dataset.map(_Gather(batches)).prefetch(2).with_options(options)
+    dataset = dataset.map(_Gather(batches)).prefetch(2).with_options(options)
+    # They last as long as the dataset.
+    dataset.batches = batches
+    return dataset
 
 
 class _Gather:

@@ -21,6 +21,7 @@ from tsfusion.training.batches import (
     TrainingBatches,
     as_dataset,
 )
+from tsfusion.training.checkpoint import Checkpoint, CheckpointWriter
 from tsfusion.training.progress import Progress
 
 __all__ = ["Run", "Start", "TrainingPlan", "seeded", "train"]
@@ -98,6 +99,7 @@ class Run:
 def train(
     model: keras.Model, panel: Panel, training: WindowIndex, validation: WindowIndex,
     plan: TrainingPlan, starts: Sequence[Start], *, stop: np.ndarray,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Run]:  # fmt: skip
     """Train a model from each start in turn, compiling it once.
 
@@ -112,6 +114,8 @@ def train(
     starts : sequence of Start
     stop : ndarray of int, shape (S,)
         The panel row of each series from which on its targets are hidden from training.
+    checkpoint : Checkpoint, default=None
+        Open; training goes on from it, and writes it after each epoch.
 
     Returns
     -------
@@ -138,26 +142,60 @@ def train(
         windows, size = _even(validation)
         validation_data = EvaluationBatches(panel, windows, batch_size=size, **shape)
         validation_data = as_dataset(validation_data) if on_tensorflow else validation_data
-    runs = []
-    for number, start in enumerate(starts):
+    runs = _finished(checkpoint, model)
+    if runs:
+        model.set_weights(runs[-1].weights)
+    for number, start in enumerate(starts[len(runs) :], len(runs)):
         batches = TrainingBatches(
             panel, training, batch_size=batch_size, steps=steps, seed=start.seed, stop=stop, **shape
         )
         _assign(model.variables, start.values)
         _assign(optimizer.variables, fresh)
         model.stop_training = False
+        callbacks = _callbacks(plan, batches, len(validation) > 0, number, len(starts))
+        writer = None
+        if checkpoint is not None:
+            writer = _writer(checkpoint, optimizer, callbacks[len(_listed(plan.callbacks)) :])
+            callbacks.append(writer)
+            batches.epoch = writer.begin
         history = model.fit(
             as_dataset(batches) if on_tensorflow else batches,
             epochs=plan.max_epochs,
+            initial_epoch=writer.begin if writer else 0,
             steps_per_epoch=steps,
             validation_data=validation_data,
-            callbacks=_callbacks(plan, batches, len(validation) > 0, number, len(starts)),
+            callbacks=callbacks,
             shuffle=False,
             verbose=0,
         ).history
         losses = {name: [float(value) for value in values] for name, values in history.items()}
         runs.append(Run([np.asarray(weight) for weight in model.get_weights()], losses))
+        if writer is not None:
+            runs[-1] = Run(runs[-1].weights, writer.history)
+            writer.finish(runs[-1].weights, writer.history)
+    if on_tensorflow:
+        # To forecast, XLA would compile every size of batch for some six seconds and gain 15 %.
+        model.jit_compile = False
     return runs
+
+
+def _finished(checkpoint: Checkpoint | None, model: keras.Model) -> list[Run]:
+    """Return the runs that a checkpoint has whole."""
+    if checkpoint is None:
+        return []
+    like = model.get_weights()
+    return [Run(checkpoint.unpacked(data, like), losses) for data, losses in checkpoint.finished]
+
+
+def _writer(checkpoint: Checkpoint, optimizer: Any, callbacks: list[Any]) -> CheckpointWriter:
+    """Return the callback that keeps the state of a model, its optimizer and our callbacks."""
+    by_type = {type(callback): callback for callback in callbacks}
+    return CheckpointWriter(
+        checkpoint,
+        optimizer,
+        averaging=by_type.get(keras.callbacks.SwapEMAWeights),
+        stopping=by_type.get(keras.callbacks.EarlyStopping),
+    )
 
 
 def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:

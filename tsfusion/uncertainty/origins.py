@@ -1,0 +1,97 @@
+"""The scores of forecasts made at many cutoffs of a known history.
+
+Relies on a built network and its encoder (`tsfusion.prediction`); knows nothing of the estimator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tsfusion.data.encoder import Rows
+from tsfusion.data.panel import Panel
+from tsfusion.data.windows import WindowIndex, ahead, gather
+from tsfusion.prediction import Fitted, run_model
+
+__all__ = ["score_origins"]
+
+_CHUNK = 512
+
+
+def score_origins(
+    fitted: Fitted, model: Any, memory: Rows, first: np.ndarray, wanted: np.ndarray, *,
+    until: np.ndarray | None = None, most: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Forecast from every cutoff of some series, and compare with what came.
+
+    A cutoff is a row with a known target; the step after it is the origin. The forecast sees rows
+    before the origin alone, and the known columns of its horizon.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    model : keras.Model
+    memory : Rows
+        Sorted.
+    first : ndarray, shape (S,)
+        The first origin of each series.
+    wanted : ndarray of bool, shape (S,)
+        Which series.
+    until : ndarray, shape (S,), default=None
+        The last step of each series whose target counts; None for all.
+    most : int, default=None
+        The most origins per series: the last ones.
+
+    Returns
+    -------
+    series, origin : ndarray, shape (N,)
+        Codes of memory's series, and step numbers.
+    scores : ndarray of float32, shape (N, H, Q)
+        ``y - q`` in the units of the network; NaN where y is unknown.
+    """
+    codes = np.flatnonzero(wanted & (memory.counts() > 0))
+    rows = _recent(memory, first, fitted.context_length).only(codes)
+    shape = (0, fitted.horizon, len(fitted.levels))
+    if len(rows) == 0:
+        return np.zeros(0, np.int64), memory.ordinal[:0], np.zeros(shape, np.float32)
+    panel = fitted.panel(rows)
+    target = np.ascontiguousarray(panel.real[:, 0])
+    if until is not None:
+        late = panel.ordinal > until[codes][panel.series_of_rows()]
+        target = np.where(late, np.float32(np.nan), target)
+    windows = _origins(panel, target, first[codes], fitted.horizon, most)
+    scores = np.empty((len(windows), *shape[1:]), np.float32)
+    for start in range(0, len(windows), _CHUNK):
+        part = windows.take(np.arange(start, min(start + _CHUNK, len(windows))))
+        batch = gather(panel, part, context_length=fitted.context_length, horizon=fitted.horizon)
+        truth = ahead(target, panel, part, fitted.horizon)
+        scores[start : start + len(part)] = truth[..., None] - run_model(model, batch)
+    return codes[windows.series], panel.ordinal[windows.origin], scores
+
+
+def _recent(memory: Rows, first: np.ndarray, context_length: int) -> Rows:
+    """Return the rows from ``context_length`` before the first origin of each series on."""
+    index = np.arange(len(memory))
+    late = memory.ordinal >= first[memory.series]
+    start = np.full(len(memory.labels), len(memory))
+    np.minimum.at(start, memory.series[late], index[late])
+    return memory.take(index >= start[memory.series] - context_length)
+
+
+def _origins(
+    panel: Panel, target: np.ndarray, first: np.ndarray, horizon: int, most: int | None
+) -> WindowIndex:
+    """Return the windows whose cutoff is known, with a known target ahead."""
+    series = panel.series_of_rows()
+    index = np.arange(len(panel))
+    known = np.append(0, np.cumsum(np.isfinite(target)))
+    end = np.minimum(index + horizon, panel.offsets[series + 1])
+    follows = index > panel.offsets[series]
+    # The cutoff's own target may lie past ``until``: there it is no truth, but still history.
+    follows[1:] &= np.isfinite(panel.target[:-1])
+    chosen = follows & (known[end] > known[:-1]) & (panel.ordinal >= first[series])
+    if most is not None:
+        after = np.append(np.cumsum(chosen[::-1])[::-1], 0)
+        chosen &= after[:-1] - after[panel.offsets[series + 1]] <= most
+    return WindowIndex(index[chosen], series[chosen])
