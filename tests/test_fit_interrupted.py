@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from tests.conftest import ROLES, SMALL, small_panel
+from tests.tiny import Tiny
 from tsfusion import FusionForecaster
-from tsfusion.components._math import TimeSharedDropout
 from tsfusion.exceptions import FileFormatError
 from tsfusion.files.forecaster import _read_parameters
 from tsfusion.models import FusionTransformer
@@ -33,28 +33,6 @@ LONG = {**SMALL, "max_epochs": 4, "steps_per_epoch": 1, "learning_rate": 0.02, "
 
 def make(**changes):
     return FusionForecaster(**{"horizon": 3, "context_length": 14, **ROLES, **LONG, **changes})
-
-
-class Tiny(keras.Model):
-    """A network of one layer: what is kept of it is of the same kinds, in a tenth of the time."""
-
-    def __init__(self, horizon, quantiles, hidden_size, num_heads, dropout, **kwargs):
-        super().__init__(name=kwargs["name"])
-        self.past = (kwargs["long_window"], kwargs["num_past_real"])
-        self.drop = TimeSharedDropout(dropout, name="drop")
-        self.hidden = keras.layers.Dense(hidden_size, activation="tanh", name="hidden")
-        self.out = keras.layers.Dense(horizon * len(quantiles), name="out")
-        self.shape_out = keras.layers.Reshape((horizon, len(quantiles)), name="shape")
-
-    def build(self, input_shape=None):
-        self.hidden.build((None, self.past[0] * self.past[1]))
-        self.out.build((None, self.hidden.units))
-        self.built = True
-
-    def call(self, inputs, training=None):
-        past = keras.ops.nan_to_num(inputs["past_real"])
-        past = keras.ops.reshape(past, (-1, self.past[0] * self.past[1]))
-        return self.shape_out(self.out(self.drop(self.hidden(past), training=training)))
 
 
 @pytest.fixture(scope="module")

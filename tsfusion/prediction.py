@@ -6,6 +6,8 @@ Relies on the panel (data) and on a built model; knows nothing of the estimator.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +31,7 @@ __all__ = [
     "typical_gap",
 ]
 
+_PREDICTING = threading.Lock()
 _CHUNK = 512
 # Batches are padded to these sizes, so that a backend compiles a few shapes and no more.
 _SIZES = (16, 128, _CHUNK)
@@ -297,4 +300,12 @@ def run_model(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
             key: np.concatenate([value, np.repeat(value[:1], padded - size, axis=0)])
             for key, value in batch.items()
         }
-    return np.asarray(model.predict_on_batch(batch))[:size]
+    with _alone():
+        return np.asarray(model.predict_on_batch(batch))[:size]
+
+
+def _alone() -> contextlib.AbstractContextManager:
+    """Let one thread predict at a time on JAX, where Keras hands the weights over to the call."""
+    import keras
+
+    return _PREDICTING if keras.backend.backend() == "jax" else contextlib.nullcontext()
