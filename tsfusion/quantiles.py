@@ -91,4 +91,5 @@ def mean_of_quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray
     weights += gaps[1:] / 2
     weights[0] += gaps[0] / 2
     weights[-1] += gaps[-1] / 2
-    return values @ weights
+    # A sum, not a matrix product: BLAS rounds a row by its place among the others.
+    return np.sum(np.asarray(values) * weights, axis=-1)

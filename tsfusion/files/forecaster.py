@@ -186,7 +186,11 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
     if manifest.get("kind") != _KIND:
         raise FileFormatError(f"expected a {_KIND}, received {shown(manifest.get('kind'))}.")
     if set(manifest) != set(_FIELDS):
-        raise FileFormatError(f"expected {sorted(_FIELDS)}, received {shown(sorted(manifest))}.")
+        missing, more = sorted(set(_FIELDS) - set(manifest)), sorted(set(manifest) - set(_FIELDS))
+        raise FileFormatError(
+            f"expected the fields {sorted(_FIELDS)}, received one without {shown(missing)} and "
+            f"with {shown(more)} beside them."
+        )
     for name, kind in _FIELDS.items():
         if type(manifest[name]) is not kind:
             raise FileFormatError(
