@@ -1,14 +1,15 @@
 """Do the intervals cover what they say: raw, calibrated, and rolled on through `update`.
 
-    python benchmarks/calibration.py [--sets ett bike] [--epochs 15] [--seed 0] [--stride 24]
+    python benchmarks/calibration.py [--sets etth1 bike exchange air] [--epochs 15] [--seed 0]
     python benchmarks/calibration.py --data ../shared/data --methods cqr aci tracking
 
-Data sets from a folder (``ETTh1.csv``, ``bike_sharing.csv``); one that is not there is left out.
-Each is fitted without its last 5,760 hours, calibrated on the first half of these (the last 1,000
-cutoffs of it) and judged on the second: forecasts of 24 hours from a cutoff every ``--stride``
-hours. Printed for each level: the coverage of raw and calibrated intervals and of those that go on
-adapting, the Winkler score as a ratio to the raw one, the share of paths that lie in the band as a
-whole, and the coverage of the horizon's sum, by simulated paths.
+The data sets of `accuracy.py`; one whose file is not there is left out. Each is fitted without its
+last 240 days (of exchange rates: 1,400), calibrated on the first half of these (the last 1,000
+cutoffs of it) and judged on the second: forecasts of the whole horizon from a cutoff every
+``--stride`` steps. Printed for each level: the coverage of raw and calibrated intervals and of
+those that go on adapting, the Winkler score as a ratio to the raw one, the share of paths that lie
+in the band as a whole, and the coverage of the horizon's sum, by simulated paths. Below it, the
+standard error of the raw coverage, by blocks of seven cutoffs, and the worst coverage of a series.
 """
 
 from __future__ import annotations
@@ -22,68 +23,78 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accuracy import DATASETS
 
-HORIZON, HELD_OUT = 24, 2880
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 LEVELS = tuple(round((1 + sign * coverage) / 2, 4) for coverage in COVERAGES for sign in (-1, 1))
-_SETS = {
-    "ett": {
-        "file": "ETTh1.csv", "rows": 14400, "time": "date", "target": "OT", "known": [],
-        "observed": ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL"],
-    },
-    "bike": {
-        "file": "bike_sharing.csv", "rows": None, "time": "date_time", "target": "users",
-        "known": ["holiday", "workingday"],
-        "observed": ["weather", "temp", "atemp", "hum", "windspeed"],
-    },
-}  # fmt: skip
+HELD_OUT = {"exchange": 700}
 
 
-def read(folder: Path, name: str) -> pd.DataFrame:
-    """Return a data set as a frame with its columns of a role."""
-    about = _SETS[name]
-    frame = pd.read_csv(folder / about["file"], nrows=about["rows"], parse_dates=[about["time"]])
-    return frame[[about["time"], about["target"], *about["known"], *about["observed"]]]
+class Data:
+    """A data set of `accuracy.py`, by step."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.task = DATASETS[name][0](folder)
+        table = self.task.table
+        self.time = "date" if "date" in table else "time"
+        self.step = table["time"].to_numpy()
+        self.table = table.drop(columns=[] if self.time == "time" else "time")
+        self.end = int(self.step.max()) + 1
+        self.held_out = HELD_OUT.get(name, 2880)
+        self.n_series = table["series"].nunique()
+
+    def between(self, first: int, stop: int) -> pd.DataFrame:
+        return self.table[(self.step >= first) & (self.step < stop)]
 
 
 def judge(
-    model: Any, frame: pd.DataFrame, about: dict[str, Any], stride: int, *, roll: bool,
-    n_paths: int = 0,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Forecast from cutoffs over the last rows; return truths, quantiles and sums of paths.
+    model: Any, data: Data, stride: int, *, roll: bool, n_paths: int = 0
+) -> dict[str, np.ndarray]:
+    """Forecast from cutoffs over the last steps; return truths, quantiles and sums of paths.
 
     With ``roll``, the rows in between go through `update`; else they are mere context.
     """
     model = copy.copy(model)
+    horizon, start = data.task.horizon, data.end - data.held_out
     if roll:
-        model.update(frame[-2 * HELD_OUT : -HELD_OUT])
-    given = [about["time"], *about["known"]]
+        model.update(data.between(start - data.held_out, start))
+    given = ["series", data.time, *data.task.known]
     found: dict[str, list[np.ndarray]] = {"truth": [], "quantiles": [], "sums": []}
-    start = len(frame) - HELD_OUT
-    for now in range(start, len(frame) - HORIZON + 1, stride):
-        future = frame[now : now + HORIZON]
-        context = None if roll else frame[max(0, now - 2 * model.context_length_) : now]
-        found["truth"].append(future[about["target"]].to_numpy(float))
-        found["quantiles"].append(model.predict(future[given], quantiles=LEVELS, context=context))
+    for now in range(start, data.end - horizon + 1, stride):
+        future = data.between(now, now + horizon)
+        context = None if roll else data.between(now - 2 * model.context_length_, now)
+        shape = (data.n_series, horizon)
+        found["truth"].append(future["y"].to_numpy(float).reshape(shape))
+        values = model.predict(future[given], quantiles=LEVELS, context=context)
+        found["quantiles"].append(values.reshape(*shape, -1))
         if n_paths:
             paths = model.simulate(future[given], n_paths, random_state=now, context=context)
-            found["sums"].append(paths.groupby("path")["value"].sum().to_numpy())
+            sums = paths.groupby(["series", "path"], sort=False)["value"].sum()
+            found["sums"].append(sums.to_numpy().reshape(data.n_series, -1))
         if roll:
-            model.update(frame[now : now + stride])
+            model.update(data.between(now, now + stride))
     return {key: np.array(values) for key, values in found.items()}
 
 
-def winkler(truth: np.ndarray, low: np.ndarray, high: np.ndarray, coverage: float) -> float:
-    """Return the mean interval score (Gneiting and Raftery, 2007, eq. 43)."""
-    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
-    return float((high - low + 2 / (1 - coverage) * outside).mean())
+def winkler(found: dict[str, np.ndarray], i: int) -> np.ndarray:
+    """Return the interval scores (Gneiting and Raftery, 2007, eq. 43) of the i-th coverage."""
+    low, high = found["quantiles"][..., 2 * i], found["quantiles"][..., 2 * i + 1]
+    outside = np.maximum(low - found["truth"], 0) + np.maximum(found["truth"] - high, 0)
+    return high - low + 2 / (1 - COVERAGES[i]) * outside
 
 
 def inside(found: dict[str, np.ndarray]) -> np.ndarray:
-    """Return (cutoffs, H, coverages) whether the truth lies within."""
+    """Return (cutoffs, S, H, coverages) whether the truth lies within, NaN where it is unknown."""
     low, high = found["quantiles"][..., ::2], found["quantiles"][..., 1::2]
     truth = found["truth"][..., None]
-    return (low <= truth) & (truth <= high)
+    return np.where(np.isfinite(truth), (low <= truth) & (truth <= high), np.nan)
+
+
+def standard_error(covered: np.ndarray) -> np.ndarray:
+    """Return that of the mean coverage, from the means of blocks of seven cutoffs."""
+    whole = len(covered) // 7 * 7
+    blocks = np.nanmean(covered[:whole].reshape(whole // 7, -1, covered.shape[-1]), axis=1)
+    return blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
 
 
 def line(label: str, values: Any, shown: str = "{:8.3f}") -> None:
@@ -95,63 +106,66 @@ def report(name: str, results: dict[str, dict[str, np.ndarray]]) -> None:
     line(name, [100 * coverage for coverage in COVERAGES], "{:7.0f}%")
     raw = results["raw"]
     for label, found in results.items():
+        covered = inside(found)
+        complete = np.isfinite(covered[..., 0]).all(axis=2)
+        whole = covered.min(axis=2)[complete].mean(axis=0)
         if label == "path band":
-            line("path band: whole paths", inside(found).all(axis=1).mean(axis=0))
+            line("path band: whole paths", whole)
             continue
-        line(f"{label}: coverage", inside(found).mean(axis=(0, 1)))
-        scores = []
-        for i, coverage in enumerate(COVERAGES):
-            one, two = (
-                winkler(
-                    kind["truth"], kind["quantiles"][..., 2 * i], kind["quantiles"][..., 2 * i + 1],
-                    coverage,
-                )
-                for kind in (found, raw)
-            )  # fmt: skip
-            scores.append(one / two)
+        line(f"{label}: coverage", np.nanmean(covered, axis=(0, 1, 2)))
+        if covered.shape[1] > 1:
+            mine = np.nanmean(covered, axis=(0, 2))
+            worst = np.abs(mine - COVERAGES).argmax(axis=0)
+            line("worst series", mine[worst, np.arange(len(COVERAGES))])
+        # Each series counts alike, whatever its units.
+        scores = [
+            np.mean(
+                np.nanmean(winkler(found, i), axis=(0, 2)) / np.nanmean(winkler(raw, i), (0, 2))
+            )
+            for i in range(len(COVERAGES))
+        ]
         line("Winkler / raw", scores)
-        line("whole paths", inside(found).all(axis=1).mean(axis=0))
+        line("whole paths", whole)
         if len(found["sums"]):
-            total = found["truth"].sum(axis=1)
-            limits = np.quantile(found["sums"], LEVELS, axis=1)
-            line("sums", ((limits[::2] <= total) & (total <= limits[1::2])).mean(axis=1))
-        crossed = (np.diff(np.sort(LEVELS)) > 0) & (
-            np.diff(found["quantiles"][..., np.argsort(LEVELS)], axis=-1) < 0
-        )
+            total = found["truth"].sum(axis=2)
+            limits = np.quantile(found["sums"], LEVELS, axis=2)
+            within = (limits[::2] <= total) & (total <= limits[1::2])
+            line("sums", within[:, complete].mean(axis=1))
+        crossed = np.diff(found["quantiles"][..., np.argsort(LEVELS)], axis=-1) < 0
         if crossed.any():
             print(f"{'':>28} {int(crossed.sum())} quantiles cross")
+    line("standard error of raw", standard_error(inside(raw)))
 
 
 def run(folder: Path, name: str, arguments: argparse.Namespace) -> None:
     from tsfusion import FusionForecaster
 
-    about = _SETS[name]
-    frame = read(folder, name)
+    data = Data(folder, name)
+    task, stride = data.task, arguments.stride
     began = time.monotonic()
+    start = data.end - 2 * data.held_out
     model = FusionForecaster(
-        horizon=HORIZON, time=about["time"], target=about["target"], known=about["known"],
-        observed=about["observed"], max_epochs=arguments.epochs, random_state=arguments.seed,
-        verbose=0,
-    ).fit(frame[: -2 * HELD_OUT])  # fmt: skip
+        horizon=task.horizon, time=data.time, series="series", target="y", known=task.known,
+        observed=task.observed, freq=task.freq, max_epochs=arguments.epochs,
+        random_state=arguments.seed, verbose=0,
+    ).fit(data.between(0, start))  # fmt: skip
     fitted = time.monotonic()
-    held_out = frame[-2 * HELD_OUT : -HELD_OUT]
-    results = {"raw": judge(model, frame, about, arguments.stride, roll=False)}
+    held_out = data.between(start, start + data.held_out)
+    results = {"raw": judge(model, data, stride, roll=False)}
     calibrated = copy.copy(model).calibrate(held_out)
     once = time.monotonic()
-    results["calibrated"] = judge(
-        calibrated, frame, about, arguments.stride, roll=False, n_paths=arguments.paths
-    )
+    results["calibrated"] = judge(calibrated, data, stride, roll=False, n_paths=arguments.paths)
     for method in arguments.methods:
         model.calibrate(held_out, method=method)
         results[f"rolling {method}"] = judge(
-            model, frame, about, arguments.stride, roll=True, n_paths=arguments.paths
+            model, data, stride, roll=True, n_paths=arguments.paths
         )
     model.calibrate(held_out, coverage="path")
-    results["path band"] = judge(model, frame, about, arguments.stride, roll=True)
+    results["path band"] = judge(model, data, stride, roll=True)
     report(name, results)
-    n = len(results["raw"]["truth"])
+    n = int(np.prod(results["raw"]["truth"].shape[:2]))
     print(
-        f"{n} forecasts of {HORIZON} steps; fit {fitted - began:.0f} s, all else "
+        f"{n} forecasts of {task.horizon} steps; fit {fitted - began:.0f} s, all else "
         f"{time.monotonic() - fitted:.0f} s, raw and calibrating {once - fitted:.0f} s of it\n"
     )
 
@@ -159,19 +173,19 @@ def run(folder: Path, name: str, arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
-    parser.add_argument("--sets", nargs="+", choices=[*_SETS], default=[*_SETS])
+    parser.add_argument("--sets", nargs="+", choices=[*DATASETS], default=[*DATASETS])
     parser.add_argument("--methods", nargs="*", choices=["cqr", "aci", "tracking"], default=["cqr"])
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--stride", type=int, default=24)
+    parser.add_argument("--stride", type=int, default=23)
     parser.add_argument("--paths", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     for name in arguments.sets:
-        if (arguments.data / _SETS[name]["file"]).exists():
+        if (arguments.data / DATASETS[name][1]).exists():
             run(arguments.data, name, arguments)
         else:
-            print(f"{name}: left out, there is no {arguments.data / _SETS[name]['file']}")
+            print(f"{name}: left out, there is no {arguments.data / DATASETS[name][1]}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ __all__ = [
     "CalibrationWarning",
     "DataWarning",
     "FileFormatError",
+    "SkillWarning",
     "TsfusionWarning",
 ]
 
@@ -23,6 +24,10 @@ class CalibrationWarning(TsfusionWarning):
 
 class DataWarning(TsfusionWarning):
     """Something about the data was mended or left out; the message says what and how much."""
+
+
+class SkillWarning(TsfusionWarning):
+    """A naive forecast was as good as the network; the message says which and by how much."""
 
 
 class FileFormatError(ValueError):

@@ -28,7 +28,12 @@ from tsfusion.data.roles import INDEX, resolve_roles
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import HOLIDAY_NAMES, holiday_calendar
 from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
-from tsfusion.exceptions import BeyondHorizonWarning, CalibrationWarning, DataWarning
+from tsfusion.exceptions import (
+    BeyondHorizonWarning,
+    CalibrationWarning,
+    DataWarning,
+    SkillWarning,
+)
 from tsfusion.prediction import (
     Fitted,
     RowPlan,
@@ -162,6 +167,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         checkpoint of another fit is refused. It is removed at the end of `fit`. It holds the
         variables of an ``optimizer``, but nothing of your own ``callbacks``, which begin anew, nor
         of a ``loss`` that changes while it trains.
+    calibration : {"cqr", "aci", "tracking"}, dict or None, default=None
+        Calibrate the quantiles at the end of `fit`, on the validation tail: a method of
+        `calibrate`, or a dict of its arguments (``{"method": "aci", "min_origins": 100}``). The
+        best epoch was chosen by that tail, so its errors come out a little too small: rows of their
+        own, through `calibrate`, are better.
     optimizer : str or keras.optimizers.Optimizer, default=None
         None is Adam with a cosine schedule and gradients clipped to norm 1.
     loss : keras.losses.Loss or callable, default=None
@@ -184,6 +194,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Losses per epoch: ``loss`` and, with a validation tail, ``val_loss``.
     histories_ : list of dict
         The same for each of ``n_estimators`` networks; ``history_`` is the first.
+    validation_losses_ : dict of float
+        Quantile loss on the validation tail, in units of each series: of "network" and of the naive
+        forecasts "last value", "seasonal naive" and "mean of the last season" (without a season:
+        "mean of the window"), whose quantiles are those of their errors in training. Empty without a validation tail, or with a ``loss`` of
+        your own.
+    skill_ : float
+        One less the ratio of the network's loss to that of the best naive forecast; NaN where there
+        is nothing to compare. `fit` warns where it is not above zero.
     levels_ : tuple of float
         The trained quantile levels.
     context_length_ : int
@@ -255,6 +273,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "checkpoint_dir": [str, os.PathLike, None],
+        "calibration": [StrOptions({"cqr", "aci", "tracking"}), dict, None],
         "jit_compile": ["boolean", None],
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "random_state": ["random_state"],
@@ -297,6 +316,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         n_estimators: int = 1,
         warm_start: bool = False,
         checkpoint_dir: Any = None,
+        calibration: Any = None,
         optimizer: Any = None,
         loss: Any = None,
         callbacks: Any = None,
@@ -338,6 +358,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.n_estimators = n_estimators
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
+        self.calibration = calibration
         self.optimizer = optimizer
         self.loss = loss
         self.callbacks = callbacks
@@ -376,6 +397,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"{self.num_heads}."
             )
         self._check_windows()
+        options = self._calibrating()
         frame = as_frame(X, self._column_names())
         _check_not_empty(frame)
         roles = resolve_roles(
@@ -403,6 +425,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         if again:
             self._check_same_shape(roles, levels)
         learned = self._learn(frame, _aligned(y, X), roles, levels, again)
+        if options is not None and len(learned.validation) == 0:
+            raise ValueError(
+                f"calibration={self.calibration!r}: expected a validation tail to calibrate on, "
+                "but the rows leave none. Pass more rows or a larger validation_size=, or call "
+                "calibrate(X) after fit."
+            )
         architecture = self._architecture(learned.panel, learned.fitted)
         weights: list[np.ndarray] | None = None
         if again:
@@ -414,6 +442,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 "model_": model,
                 "history_": histories[0],
                 "histories_": histories,
+                "validation_losses_": self._validation_losses(learned, histories),
                 "levels_": levels,
                 "context_length_": learned.fitted.context_length,
                 "freq_": learned.fitted.encoder.timeline.freq,
@@ -424,8 +453,22 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             }
             if all(isinstance(name, str) for name in frame.columns):
                 state["feature_names_in_"] = np.asarray(frame.columns, dtype=object)
+            if options is not None:
+                fresh = object.__new__(type(self))
+                fresh.__dict__ = {**self.get_params(deep=False), **state}
+                state["_calibration"] = fresh.calibrate(**options)._calibration
             self._become(state)
+        _warn_of_skill(self)
         return self
+
+    @property
+    def skill_(self) -> float:
+        """One less the ratio of the network's validation loss to the best naive forecast's."""
+        check_is_fitted(self)
+        naive = [v for name, v in self.validation_losses_.items() if name != "network"]
+        if not naive or not min(naive) > 0:
+            return float("nan")
+        return 1 - self.validation_losses_["network"] / min(naive)
 
     @property
     def series_(self) -> pd.Index:
@@ -672,15 +715,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         ['month', 'mean', 'q0.1', 'q0.9']
         """
         check_is_fitted(self)
-        from tsfusion.uncertainty.calibration import Calibration
+        from tsfusion.uncertainty.calibration import Calibration, check_options
 
-        for name, count in (("window", window), ("min_origins", min_origins)):
-            if count is not None and (
-                isinstance(count, bool) or not isinstance(count, Integral) or count < 1
-            ):
-                raise ValueError(f"{name}: expected an integer >= 1, received {count!r}.")
-        if rate is not None and not rate >= 0:
-            raise ValueError(f"rate: expected a number >= 0, received {rate!r}.")
+        check_options(
+            method=method, coverage=coverage, window=window, min_origins=min_origins, rate=rate
+        )
         memory, first, until, wanted = self._calibration_rows(X, y)
         most = window
         if most is None:
@@ -1242,9 +1281,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     def _short(self, encoder: PanelEncoder, context_length: int) -> int:
         if self.short_window is not None:
             return min(int(self.short_window), context_length)
-        timeline = encoder.timeline
-        freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
-        wanted = max(2 * season_length(freq), int(self.horizon), _LEAST_SHORT)
+        wanted = max(2 * _season(encoder), int(self.horizon), _LEAST_SHORT)
         return min(wanted, _MOST_SHORT, context_length)
 
     def _checkpoint(
@@ -1322,6 +1359,43 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             model = make_model(architecture)
             model.set_weights([weight for run in runs for weight in run.weights])
         return model, [run.history for run in runs]
+
+    def _validation_losses(self, learned: _Learned, histories: list[dict]) -> dict[str, float]:
+        """Return the best validation loss, beside that of naive forecasts on the same windows."""
+        from tsfusion.training.fit import evenly
+        from tsfusion.training.naive import naive_losses
+
+        best = [min(history.get("val_loss", [np.nan])) for history in histories]
+        if self.loss is not None or not np.isfinite(best).all():
+            return {}
+        fitted = learned.fitted
+        naive = naive_losses(
+            learned.panel,
+            learned.training,
+            evenly(learned.validation)[0],
+            levels=fitted.levels,
+            season=_season(fitted.encoder),
+            context_length=fitted.context_length,
+            horizon=fitted.horizon,
+            stop=boundary_rows(learned.panel, fitted.encoder.boundary),
+        )
+        return {"network": float(np.mean(best)), **naive} if naive else {}
+
+    def _calibrating(self) -> dict[str, Any] | None:
+        """Return the arguments of `calibrate` at the end of fit, or None."""
+        if self.calibration is None:
+            return None
+        from tsfusion.uncertainty.calibration import OPTIONS, check_options
+
+        given = self.calibration
+        options = dict(given) if isinstance(given, dict) else {"method": given}
+        unknown = [name for name in options if name not in OPTIONS]
+        if unknown:
+            raise ValueError(
+                f"calibration: expected a dict of {', '.join(OPTIONS)}, received {unknown[0]!r}."
+            )
+        check_options(**options)
+        return options
 
     def _plan(self, fitted: Fitted) -> Any:
         from tsfusion.training.fit import TrainingPlan
@@ -1614,6 +1688,30 @@ def _check_same_network(now: dict[str, Any], before: dict[str, Any]) -> None:
             f"warm_start: {name} changed from {flat[0].get(name)} to {flat[1][name]} since the "
             "last fit, and the network cannot go on. Set warm_start=False to begin anew."
         )
+
+
+def _season(encoder: PanelEncoder) -> int:
+    """Return the steps of a season, 1 for steps without a calendar."""
+    timeline = encoder.timeline
+    regular = timeline.is_datetime and timeline.kind != "rows"
+    return season_length(timeline.freq if regular else None)
+
+
+def _warn_of_skill(model: FusionForecaster) -> None:
+    """Warn if a naive forecast was at least as good on the validation tail."""
+    losses = dict(model.validation_losses_)
+    if not losses or not model.skill_ <= 0:
+        return
+    network = losses.pop("network")
+    best = min(losses, key=lambda name: losses[name])
+    warnings.warn(
+        f"On the validation tail the network's quantile loss is {network:.3g}, that of a naive "
+        f"forecast ({best}) {losses[best]:.3g}: so far it is no better. Train longer "
+        "(max_epochs=), on more rows or columns, or use the naive forecast "
+        "(tsfusion.evaluation.baseline_forecast).",
+        SkillWarning,
+        stacklevel=3,
+    )
 
 
 def _aligned(y: Any, X: Any) -> Any:

@@ -306,3 +306,36 @@ def test_without_a_tail_rows_must_be_given(table, eager):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.calibrate(before(table, 75, 60))
+
+
+def test_fit_calibrates_on_its_validation_tail(model, table):
+    rows = before(table, 60)
+    asked = {**model.get_params(), "calibration": {"method": "aci", "min_origins": 3}}
+    fitted = FusionForecaster(**asked).fit(rows)
+    later = copy.copy(model).calibrate(method="aci", min_origins=3)
+    pd.testing.assert_frame_equal(
+        fitted.forecast(ahead(table, 60)), later.forecast(ahead(table, 60))
+    )
+    plain = FusionForecaster(**{**asked, "calibration": "cqr"}).fit(rows)
+    assert plain._calibration.method == "cqr"
+    assert clone(plain).calibration == "cqr"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"calibration": "magic"}, "calibration"),
+        ({"calibration": {"methods": "cqr"}}, "expected a dict of method, coverage, .*'methods'"),
+        ({"calibration": {"window": 0}}, "window: expected an integer >= 1"),
+        ({"calibration": {"rate": "fast"}}, "rate: expected a number"),
+        ({"calibration": "cqr", "validation_size": 0.0}, "calibration='cqr': expected a valid"),
+    ],
+    ids=["method", "argument", "window", "rate", "no tail"],
+)
+def test_a_calibration_that_cannot_be_is_refused_before_training(table, options, message):
+    model = FusionForecaster(
+        horizon=H, context_length=14, **{**ROLES, **SMALL, "callbacks": [0], **options}
+    )
+    with pytest.raises(ValueError, match=message):
+        model.fit(before(table, 60))
+    assert not hasattr(model, "model_")

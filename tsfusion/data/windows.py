@@ -6,6 +6,7 @@ Relies on NumPy. A window is an origin (the panel row of its first step to forec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -227,7 +228,8 @@ class _Blocks:
         else:
             # A whole block as one item: NumPy copies items faster than rows of numbers.
             column = np.ascontiguousarray(column)
-            step = column.strides[0]
+            # Not its stride, which says nothing where there is one row.
+            step = column.itemsize * math.prod(column.shape[1:])
             items = np.ndarray(
                 len(column) - self.length + 1, f"V{self.length * step}", column, strides=(step,)
             )

@@ -32,7 +32,10 @@ _SELECTORS = ("known", "observed", "static")
 # Of one machine: a file says nothing of where a later fit writes.
 _LOCAL = {"checkpoint_dir"}
 # Attributes of their own; the others follow from these and from what was learned.
-_ATTRIBUTES = {"histories_": list, "n_features_in_": int, "feature_names_in_": np.ndarray}
+_ATTRIBUTES = {
+    "histories_": list, "n_features_in_": int, "feature_names_in_": np.ndarray,
+    "validation_losses_": dict,
+}  # fmt: skip
 _STATE = ("_fitted", "_memory", "_architecture_", "model_", "_calibration")
 _DERIVED = ("history_", "levels_", "context_length_", "freq_")
 _FIELDS = {
@@ -254,7 +257,7 @@ def _read_parameters(cls: Any, manifest: dict[str, Any], decoder: Decoder) -> di
 
 
 def _read_attributes(written: dict[str, Any], decoder: Decoder) -> dict[str, Any]:
-    if not {"histories_", "n_features_in_"} <= set(written) <= set(_ATTRIBUTES):
+    if not set(_ATTRIBUTES) - {"feature_names_in_"} <= set(written) <= set(_ATTRIBUTES):
         raise FileFormatError(
             f"attributes: expected {[*_ATTRIBUTES]}, received {shown([*written])}."
         )
@@ -262,6 +265,9 @@ def _read_attributes(written: dict[str, Any], decoder: Decoder) -> dict[str, Any
     histories = found["histories_"]
     if not histories or not all(_is_history(history) for history in histories):
         raise FileFormatError(f"histories_: expected losses by epoch, received {shown(histories)}.")
+    losses = found["validation_losses_"]
+    if not all(type(name) is str and type(loss) is float for name, loss in losses.items()):
+        raise FileFormatError(f"validation_losses_: expected losses, received {shown(losses)}.")
     names = found.get("feature_names_in_", ())
     if not all(type(name) is str for name in names):
         raise FileFormatError("feature_names_in_: expected names, received other values.")

@@ -139,7 +139,7 @@ def train(
     shape: dict[str, Any] = {"context_length": plan.context_length, "horizon": plan.horizon}
     validation_data: Any = None
     if len(validation):
-        windows, size = _even(validation)
+        windows, size = evenly(validation)
         validation_data = EvaluationBatches(panel, windows, batch_size=size, **shape)
         validation_data = as_dataset(validation_data) if on_tensorflow else validation_data
     runs = _finished(checkpoint, model)
@@ -223,8 +223,8 @@ def _callbacks(
     return callbacks
 
 
-def _even(validation: WindowIndex) -> tuple[WindowIndex, int]:
-    """Return windows that fill batches evenly, so that one shape is compiled, and their size."""
+def evenly(validation: WindowIndex) -> tuple[WindowIndex, int]:
+    """Return the windows to validate on, which fill batches of one shape, and its size."""
     size = min(len(validation), _VALIDATION_BATCH)
     most = min(len(validation), _MOST_VALIDATION_WINDOWS)
     return validation.thinned(most - most % size), size

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from tsfusion.uncertainty.conformal import (
 )
 from tsfusion.uncertainty.paths import dependent_uniforms, normal_scores, quantiles_at
 
-__all__ = ["COVERAGES", "METHODS", "Calibration"]
+__all__ = ["COVERAGES", "METHODS", "OPTIONS", "Calibration", "check_options"]
 
+OPTIONS = ("method", "coverage", "window", "min_origins", "rate")
 METHODS = ("cqr", "aci", "tracking")
 COVERAGES = ("step", "path")
 # Beside the trained levels, those of the usual wide intervals have a correction of their own.
@@ -135,7 +137,7 @@ class Calibration:
         ValueError
             If a step has no score at all, or an adaptive method is asked to cover paths.
         """
-        _check_options(method, coverage)
+        check_options(method=method, coverage=coverage)
         ours = series[series >= 0] if (series >= 0).any() else series + 1
         size = int(np.bincount(ours).max(initial=0))
         order = np.lexsort((origin, series))
@@ -503,7 +505,11 @@ class Calibration:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def _check_options(method: str, coverage: str) -> None:
+def check_options(
+    *, method: Any = "cqr", coverage: Any = "step", window: Any = None, min_origins: Any = 200,
+    rate: Any = None,
+) -> None:  # fmt: skip
+    """Raise unless these are arguments that `Calibration.start` can take."""
     for name, value, allowed in (("method", method, METHODS), ("coverage", coverage, COVERAGES)):
         if value not in allowed:
             raise ValueError(f"{name}: expected one of {allowed}, received {value!r}.")
@@ -511,3 +517,10 @@ def _check_options(method: str, coverage: str) -> None:
         raise ValueError(
             f"coverage: 'path' goes with method='cqr' alone, received method={method!r}."
         )
+    for name, count in (("window", window), ("min_origins", min_origins)):
+        if name == "window" and count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"{name}: expected an integer >= 1, received {count!r}.")
+    if rate is not None and not (isinstance(rate, Real) and float(rate) >= 0):
+        raise ValueError(f"rate: expected a number >= 0, received {rate!r}.")
