@@ -197,8 +197,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     validation_losses_ : dict of float
         Quantile loss on the validation tail, in units of each series: of "network" and of the naive
         forecasts "last value", "seasonal naive" and "mean of the last season" (without a season:
-        "mean of the window"), whose quantiles are those of their errors in training. Empty without a validation tail, or with a ``loss`` of
-        your own.
+        "mean of the window"), whose quantiles are those of their errors in training. Empty without
+        a validation tail, or with a ``loss`` of your own.
     skill_ : float
         One less the ratio of the network's loss to that of the best naive forecast; NaN where there
         is nothing to compare. `fit` warns where it is not above zero.
@@ -856,6 +856,132 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             (np.repeat(plan.step, n_paths), table["path"], np.repeat(rows.series, n_paths))
         )
         return table.iloc[order].reset_index(drop=True)
+
+    def anomaly_scores(
+        self, X: Any, y: Any = None, *, false_alarms: float = 0.01
+    ) -> pd.DataFrame:  # fmt: skip
+        """Say which rows with a known target lie where forecasts hardly ever leave them.
+
+        Each row gets the forecast made from the last known target before it (one step ahead, after
+        a gap more), and a p-value: the share of past forecasts, among those that `calibrate` and
+        `update` keep, whose truth lay at least as far out. The memory stays as it is.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Rows with all columns of `fit`; those not in memory are read as history that follows, so
+            a strange value is itself in the past of the next row.
+        y : array-like, default=None
+            The target; None takes the ``target`` column.
+        false_alarms : float, default=0.01
+            In (0, 1): the share of ordinary rows that may be called anomalies.
+
+        Returns
+        -------
+        DataFrame
+            In the order of X: series and time columns, the target's value, ``expected`` (the
+            median forecast), ``score`` (normal deviations from it by the forecast's own quantiles,
+            below zero for a value that is too low), ``p_value`` (NaN where the value or its
+            forecast is unknown) and ``anomaly`` (p-value at most ``false_alarms``).
+
+        Raises
+        ------
+        ValueError
+            Before `calibrate`; if ``false_alarms`` is not in (0, 1).
+
+        Warns
+        -----
+        CalibrationWarning
+            If there are fewer than ``1 / false_alarms - 1`` past forecasts to compare with: no
+            p-value can then be as small.
+
+        See Also
+        --------
+        calibrate : Comes first, on rows that are not to be judged.
+
+        Notes
+        -----
+        The false-alarm rate holds where the rows are exchangeable with those calibrated on, and on
+        average over series where a series has no errors of its own; rows that `fit` trained on are
+        forecast too well, and give too few alarms.
+
+        References
+        ----------
+        See `tsfusion.uncertainty.conformal_p_values`.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import load_air_passengers
+        >>> table = load_air_passengers()
+        >>> model = FusionForecaster(
+        ...     horizon=2, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ... )
+        >>> model = model.fit(table[:90]).calibrate(table[90:130])
+        >>> late = table[130:].assign(passengers=lambda t: t["passengers"].where(t.index != 135, 9))
+        >>> scored = model.anomaly_scores(pd.concat([table[90:130], late]), false_alarms=0.05)
+        >>> bool(scored["anomaly"].iloc[45]), float(scored["p_value"].iloc[45]) < 0.05
+        (True, True)
+        """
+        check_is_fitted(self)
+        if not (isinstance(false_alarms, Real) and 0 < float(false_alarms) < 1):
+            raise ValueError(
+                f"false_alarms: expected a number between 0 and 1, received {false_alarms!r}."
+            )
+        calibration = self._calibration
+        if calibration is None:
+            raise ValueError(
+                "anomaly_scores: expected a calibrated forecaster, for a value is strange beside "
+                "the errors of past forecasts. Call calibrate() first."
+            )
+        from tsfusion.uncertainty.anomalies import conformal_p_values, strangeness
+
+        frame = self._read_frame(X)
+        _check_not_empty(frame)
+        rows = self._fitted.encoder.read(
+            frame,
+            _aligned(y, X),
+            kind="X",
+            memory=self._memory,
+            with_target=True,
+            first=len(self._memory),
+        )
+        self._fitted.check_history(rows)
+        memory = self._memory.upsert(rows.sorted(), ties=True)
+        plan = plan_rows(self._fitted, memory, rows)
+        values = np.empty((0, len(self.levels_)))
+
+        def kept(raw: np.ndarray) -> np.ndarray:
+            nonlocal values
+            values = raw
+            return raw[:, :0]
+
+        forecast = forecast_rows(
+            self._fitted, self.model_, plan, beyond="nan", further=kept
+        )  # fmt: skip
+        place = plan.windows.origin[plan.window] + plan.step - 1
+        errors = plan.panel.real[place, 0].astype(float)[:, None] - values
+        codes = self._codes(plan)
+        p, n = conformal_p_values(calibration, strangeness(errors, calibration), codes, plan.step)
+        if len(n) and 1 / (1 + n.min()) > false_alarms:
+            warnings.warn(
+                f"anomaly_scores: a p-value of {false_alarms:g} needs "
+                f"{int(np.ceil(1 / false_alarms - 1 - 1e-9))} past forecasts to compare with, and "
+                f"there are {int(n.min())}: some rows cannot be called an anomaly. Calibrate on "
+                "more rows, or raise false_alarms.",
+                CalibrationWarning,
+                stacklevel=2,
+            )
+        median = self._fitted.median
+        table = pd.DataFrame(self._keys(rows))
+        name = self._fitted.encoder.roles.target
+        table["value" if name is None else name] = rows.target
+        table["expected"] = forecast[:, median]
+        table["score"] = np.sign(errors[:, median]) * strangeness(errors, calibration)
+        table["p_value"] = p
+        table["anomaly"] = p <= false_alarms
+        return table
 
     def explain(
         self, X: Any = None, *, context: Any = None, max_windows: int = 64, lags_of: Any = None

@@ -22,6 +22,7 @@ from tsfusion.evaluation.metrics import (
     winkler_score,
 )
 from tsfusion.evaluation.named import Baseline
+from tsfusion.evaluation.reliability import pit_histogram, reliability
 from tsfusion.evaluation.scores import evaluate
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "mae",
     "mase",
     "pinball_loss",
+    "pit_histogram",
+    "reliability",
     "rmse",
     "season_mean",
     "seasonal_naive",

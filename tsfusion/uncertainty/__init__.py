@@ -1,5 +1,6 @@
 """Calibrated quantiles and sample paths from the errors of past forecasts. Relies on NumPy."""
 
+from tsfusion.uncertainty.anomalies import conformal_p_values, strangeness
 from tsfusion.uncertainty.calibration import Calibration
 from tsfusion.uncertainty.conformal import (
     conformal_quantile,
@@ -13,6 +14,7 @@ from tsfusion.uncertainty.paths import dependent_uniforms, normal_scores, quanti
 
 __all__ = [
     "Calibration",
+    "conformal_p_values",
     "conformal_quantile",
     "dependent_uniforms",
     "normal_scores",
@@ -21,5 +23,6 @@ __all__ = [
     "quantiles_at",
     "scores_needed",
     "step_corrections",
+    "strangeness",
     "upper_scores",
 ]
