@@ -67,6 +67,16 @@ def eagerly(on):
     tf.config.run_functions_eagerly(not on)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_for_this_module():
+    """Let go of what JAX compiled for the tests of a module: a whole run holds gigabytes of it."""
+    yield
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def eager():
     """Do not trace: for a few steps of a network of this size, tracing takes longer."""
