@@ -7,6 +7,6 @@
 """
 
 from tsfusion.files.archive import FORMAT_VERSION
-from tsfusion.files.forecaster import load_forecaster, save_forecaster
+from tsfusion.files.forecaster import describe, load_forecaster, save_forecaster
 
-__all__ = ["FORMAT_VERSION", "load_forecaster", "save_forecaster"]
+__all__ = ["FORMAT_VERSION", "describe", "load_forecaster", "save_forecaster"]

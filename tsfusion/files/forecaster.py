@@ -23,7 +23,7 @@ from tsfusion.files.scalars import shown
 from tsfusion.prediction import Fitted, tail, typical_gap
 from tsfusion.uncertainty.calibration import COVERAGES, METHODS, Calibration
 
-__all__ = ["load_forecaster", "save_forecaster"]
+__all__ = ["describe", "load_forecaster", "save_forecaster"]
 
 _KIND = "tsfusion.FusionForecaster"
 # Without them, a fitted forecaster predicts as before.
@@ -106,6 +106,72 @@ def load_forecaster(cls: type, path: str | os.PathLike, *, time_features: Any = 
         parts = split_weights(model._architecture_, manifest["weights"], weights)
     model.model_ = _network(model._architecture_, parts)
     return model
+
+
+def describe(path: str | os.PathLike) -> dict[str, Any]:
+    """Return what a file says of its forecaster, checked as `load` does, without the network.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    dict
+        Plain values: ``tsfusion`` (the version that wrote it), ``series``, ``rows``, ``first`` and
+        ``last`` time of the known history, ``freq``, ``horizon``, ``context_length``, ``levels``,
+        ``columns`` by role, ``weights`` (their number), ``validation_losses``, ``skill``,
+        ``calibration`` (method, or None) and the ``parameters`` that are not the defaults.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged, or not one that `save` writes.
+    """
+    from tsfusion.forecaster import FusionForecaster
+
+    path = Path(path)
+    with _naming(path):
+        manifest, arrays = read_archive(path)
+        _check_manifest(manifest)
+        # Of a function of time, its name alone is asked for here.
+        stand_in = dict.fromkeys(_needed(manifest["time_features"]), len)
+        decoder = Decoder(arrays, stand_in)
+        model = _make(FusionForecaster, manifest, decoder)
+        n_weights = int(np.size(decoder.array("weights", "weights")))
+    roles, memory = model._fitted.encoder.roles, model._memory
+    ends = memory.ordinal
+    if len(memory):
+        ends = np.array([ends.min(), ends.max()])
+    times = [str(time) for time in model._fitted.encoder.timeline.times(ends)]
+    defaults = FusionForecaster().get_params(deep=False)
+    parameters = {
+        name: value
+        for name, value in model.get_params(deep=False).items()
+        if name != "time_features" and repr(value) != repr(defaults[name])
+    }
+    skill = float(model.skill_)
+    return {
+        "tsfusion": manifest["tsfusion"],
+        "series": int((memory.counts() > 0).sum()),
+        "rows": len(memory),
+        "first": times[0] if times else None,
+        "last": times[-1] if times else None,
+        "freq": str(model.freq_),
+        "horizon": model.horizon,
+        "context_length": model.context_length_,
+        "levels": list(model.levels_),
+        "columns": {
+            "time": roles.time, "series": list(roles.series), "target": roles.target,
+            "known": list(roles.known), "observed": list(roles.observed),
+            "static": list(roles.static),
+        },
+        "weights": n_weights,
+        "validation_losses": model.validation_losses_,
+        "skill": None if np.isnan(skill) else skill,
+        "calibration": None if model._calibration is None else model._calibration.method,
+        "parameters": parameters,
+    }  # fmt: skip
 
 
 def _version() -> str:

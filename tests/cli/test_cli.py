@@ -1,0 +1,253 @@
+"""The command line: the same numbers as Python gives, and one line where something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import SMALL, small_panel
+from tsfusion import FusionForecaster
+from tsfusion.cli import main
+from tsfusion.cli.tables import read_table, write_table
+
+TINY = [f"{name}={json.dumps(value)}" for name, value in SMALL.items() if value is not None]
+TINY = [text for text in TINY if not text.startswith(("verbose", "random_state", "max_epochs"))]
+ROLES = {
+    "time": "date", "series": "store", "target": "sales", "known": ["price", "event"],
+    "observed": ["weather"], "static": ["region", "size"],
+}  # fmt: skip
+FLAGS = [
+    "--target", "sales", "--time", "date", "--series", "store", "--known", "price,event",
+    "--observed", "weather", "--static", "region", "--static", "size", "--horizon", "7",
+    "--max-epochs", "1", *(part for text in TINY for part in ("--set", text)),
+]  # fmt: skip
+
+
+def run(*arguments, code=0, **kwargs):
+    result = CliRunner().invoke(main, [str(one) for one in arguments], **kwargs)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, eager):
+    """Tables of a history, what follows and what is known of it; and a fitted model."""
+    folder = tmp_path_factory.mktemp("cli")
+    panel = small_panel(n_steps=80)
+    days = (panel["date"] - panel["date"].min()).dt.days
+    panel[days < 60].to_csv(folder / "history.csv", index=False)
+    panel[(days >= 60) & (days < 73)].to_csv(folder / "later.csv", index=False)
+    known = panel[["store", "date", "price", "event"]]
+    known[(days >= 60) & (days < 67)].to_csv(folder / "future.csv", index=False)
+    known[(days >= 73)].to_parquet(folder / "after.parquet", index=False)
+    told = run("fit", folder / "history.csv", *FLAGS, "--json", "-o", folder / "model.tsf")
+    (folder / "told.json").write_text(told.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return FusionForecaster.load(folder / "model.tsf")
+
+
+def same(table, expected):
+    for name in expected:
+        if pd.api.types.is_numeric_dtype(expected[name]):
+            np.testing.assert_allclose(table[name], expected[name], rtol=1e-9)
+        else:
+            assert list(table[name].astype(str)) == list(expected[name].astype(str)), name
+
+
+def test_fit_is_that_of_python(folder, model, eager):
+    told = json.loads((folder / "told.json").read_text())
+    assert told["series"] == 3
+    assert told["rows"] == 180
+    assert told["skill"] == pytest.approx(model.skill_, abs=1e-6)
+    history = read_table(str(folder / "history.csv"))
+    here = FusionForecaster(horizon=7, **ROLES, **SMALL).fit(history)
+    future = read_table(str(folder / "future.csv"), "date")
+    pd.testing.assert_frame_equal(here.forecast(future), model.forecast(future))
+
+
+def test_forecast_writes_csv_parquet_and_json(folder, model):
+    future = read_table(str(folder / "future.csv"))
+    expected = model.forecast(future, quantiles=[0.25, 0.5])
+    arguments = ("forecast", folder / "model.tsf", folder / "future.csv", "--quantiles", "0.25,0.5")
+    shown = run(*arguments)
+    (folder / "shown.csv").write_text(shown.stdout)
+    same(read_table(str(folder / "shown.csv")), expected)
+    for name in ("out.csv", "out.parquet"):
+        assert run(*arguments, "-o", folder / name).stdout == ""
+        same(read_table(str(folder / name)), expected)
+    records = json.loads(run(*arguments, "--json").stdout)
+    np.testing.assert_allclose([one["q0.25"] for one in records], expected["q0.25"], rtol=1e-6)
+    with open(folder / "future.csv") as file:
+        piped = run("forecast", folder / "model.tsf", "-", "--quantiles", "0.25,0.5", input=file)
+    assert piped.stdout == shown.stdout
+
+
+def test_history_comes_before_the_forecast_and_update_keeps_it(folder, model):
+    import copy
+
+    later, after = (read_table(str(folder / name)) for name in ("later.csv", "after.parquet"))
+    expected = copy.copy(model).update(later).forecast(after)
+    found = run(
+        "forecast", folder / "model.tsf", folder / "after.parquet", "--history",
+        folder / "later.csv", "-o", folder / "a.csv",
+    )  # fmt: skip
+    assert found.stdout == ""
+    same(read_table(str(folder / "a.csv")), expected)
+    told = run(
+        "update", folder / "model.tsf", folder / "later.csv", "-o", folder / "updated.tsf"
+    ).stdout
+    assert "39 rows added" in told
+    run("forecast", folder / "updated.tsf", folder / "after.parquet", "-o", folder / "b.csv")
+    assert (folder / "a.csv").read_text() == (folder / "b.csv").read_text()
+
+
+def test_calibrate_and_inspect(folder):
+    run(
+        "calibrate", folder / "model.tsf", folder / "later.csv", "--no-update",
+        "-o", folder / "calibrated.tsf",
+    )  # fmt: skip
+    calibrated = FusionForecaster.load(folder / "calibrated.tsf")
+    assert calibrated._calibration.method == "cqr"
+    assert len(calibrated._memory) == 180
+    before = os.environ.copy()
+    told = json.loads(run("inspect", folder / "calibrated.tsf", "--json").stdout)
+    assert told["calibration"] == "cqr"
+    assert told["series"] == 3
+    assert told["rows"] == 180
+    assert told["last"].startswith("2024-02-29")
+    assert told["columns"]["known"] == ["price", "event"]
+    assert told["parameters"]["hidden_size"] == 8
+    assert told["weights"] == calibrated.model_.count_params()
+    plain = run("inspect", folder / "model.tsf").stdout
+    assert "calibration       None" in plain
+    assert before == {**os.environ, **{k: before[k] for k in before if k not in os.environ}}
+
+
+def test_explain_writes_its_tables(folder):
+    told = run("explain", folder / "model.tsf", "--table", "importance")
+    assert "forecasts from" in told.stderr
+    assert told.stdout.startswith("variable,")
+    run("explain", folder / "model.tsf", "--table", "attention", "-o", folder / "at.parquet")
+    assert {"lag", "weight"} <= set(read_table(str(folder / "at.parquet")))
+
+
+def test_backtest_scores_beside_baselines(folder, eager):
+    result = run(
+        "backtest", folder / "history.csv", *FLAGS, "--n-windows", 1, "--baseline", "last_value",
+        "-o", folder / "backtest.csv", "--json",
+    )  # fmt: skip
+    scores = {one["model"]: one for one in json.loads(result.stdout)}
+    assert set(scores) == {"FusionForecaster", "last_value"}
+    table = read_table(str(folder / "backtest.csv"))
+    mine = table[table["model"] == "last_value"]
+    assert scores["last_value"]["mae"] == pytest.approx((mine["y"] - mine["mean"]).abs().mean())
+
+
+def test_a_file_of_options_is_as_good_as_flags(folder, eager):
+    listed = {text.split("=")[0]: text.split("=")[1] for text in TINY}
+    lines = [
+        'target = "sales"', 'time = "date"', 'series = "store"', 'known = ["price", "event"]',
+        'observed = "weather"', 'static = ["region", "size"]', "horizon = 7", "max-epochs = 2",
+        "quantiles = [0.1, 0.9]", "[set]", *(f"{name} = {value}" for name, value in listed.items()),
+    ]  # fmt: skip
+    (folder / "options.toml").write_text("\n".join(lines))
+    run(
+        "fit", folder / "history.csv", "--config", folder / "options.toml", "--max-epochs", 1,
+        "-o", folder / "again.tsf",
+    )  # fmt: skip
+    again = FusionForecaster.load(folder / "again.tsf")
+    assert again.quantiles == [0.1, 0.9]
+    assert again.max_epochs == 1
+    weights = FusionForecaster.load(folder / "model.tsf").model_.get_weights()
+    for one, other in zip(again.model_.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    (folder / "wrong.toml").write_text("targets = 'sales'")
+    told = run("fit", folder / "history.csv", "--config", folder / "wrong.toml", code=2)
+    assert "expected options of this command" in told.stderr
+    assert "'targets'" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "nowhere.csv", *FLAGS, "-o", "m.tsf"), "nowhere.csv: no such file."),
+        (("fit", "history.csv", *FLAGS, "-o", "no/m.tsf"), "there is no folder"),
+        (("fit", "bad.csv", *FLAGS, "-o", "m.tsf"), "expected times such as 2024-01-31 .* row 3"),
+        (("fit", "empty.csv", *FLAGS, "-o", "m.tsf"), "expected a CSV file with a header"),
+        (("fit", "history.csv", *FLAGS, "--target", "sold", "-o", "m.tsf"), "'sold'"),
+        (("inspect", "history.csv"), "history.csv: expected a file that save wrote"),
+        (("forecast", "model.tsf"), "Missing future values of the known columns"),
+        (("forecast", "model.tsf", "later.csv", "--quantiles", "2"), "between 0 and 1"),
+    ],
+    ids=[
+        "no file",
+        "no folder",
+        "no times",
+        "empty",
+        "no column",
+        "no model",
+        "no future",
+        "level",
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(folder, arguments, message, monkeypatch):
+    import re
+
+    monkeypatch.chdir(folder)
+    (folder / "bad.csv").write_text("store,date,sales\na,2024-01-01,1\na,soon,2\n")
+    (folder / "empty.csv").write_text("")
+    told = run(*arguments, code=1)
+    assert told.stdout == ""
+    assert re.search(message, told.stderr.replace("\n", " ")), told.stderr
+    assert told.stderr.splitlines()[-1].startswith("Error: ") or len(told.stderr.splitlines()) < 3
+    assert "Traceback" not in told.stderr
+    again = CliRunner().invoke(main, ["--debug", *map(str, arguments)])
+    assert not isinstance(again.exception, SystemExit)
+
+
+def test_flags_that_are_wrong(folder):
+    told = run("fit", "x.csv", *FLAGS, "--set", "depth=3", "-o", "m", code=1)
+    assert "no such file" in told.stderr
+    data = folder / "history.csv"
+    told = run("fit", data, *FLAGS, "--set", "depth=3", "-o", "m", code=2)
+    assert "expected a parameter of FusionForecaster" in told.stderr
+    told = run("fit", data, *FLAGS, "--set", "horizon=3", "-o", "m", code=2)
+    assert "'horizon' has an option of its own" in told.stderr
+    told = run("fit", data, *FLAGS, "--set", "depth", "-o", "m", code=2)
+    assert "expected NAME=VALUE" in told.stderr
+    told = run("forecast", folder / "model.tsf", "--quantiles", "low", code=2)
+    assert "expected numbers such as" in told.stderr
+
+
+def test_tables_keep_texts_that_are_no_times(tmp_path):
+    path = tmp_path / "t.csv"
+    frame = pd.DataFrame({"a": ["x", "y"], "b": ["2024-01-01", "2024-01-02"], "c": [1, 2]})
+    write_table(frame, str(path))
+    found = read_table(str(path))
+    assert pd.api.types.is_datetime64_any_dtype(found["b"])
+    assert list(found["a"]) == ["x", "y"]
+    path.with_suffix(".parquet").write_text("no parquet")
+    with pytest.raises(ValueError, match="expected a Parquet file"):
+        read_table(str(path.with_suffix(".parquet")))
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        write_table(frame, str(tmp_path / "no" / "t.csv"))
+    assert sorted(os.listdir(tmp_path)) == ["t.csv", "t.parquet"]
+
+
+def test_help_imports_next_to_nothing():
+    code = (
+        "import sys; from tsfusion.cli import main\n"
+        "try: main(['fit', '--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'numpy', 'pandas', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,496 @@
+"""The commands. Only click is imported here, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time as clock
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["main"]
+
+# What a user can mend; anything else is a defect, and shows its traceback.
+_TOLD = (ArithmeticError, ImportError, LookupError, MemoryError, OSError, TypeError, ValueError)
+
+
+class _Commands(click.Group):
+    """A group whose commands end in one line on standard error where something is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+                raise
+            except _TOLD as error:
+                if ctx.params.get("debug"):
+                    raise
+                raise click.ClickException(_text(error)) from error
+
+
+def _text(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text or type(error).__name__
+
+
+def _show_warning(message: Any, category: type, *_: Any) -> None:
+    from tsfusion.exceptions import TsfusionWarning
+
+    if issubclass(category, TsfusionWarning):
+        click.echo(f"Warning: {message}", err=True)
+
+
+def _names(_: Any, __: Any, given: tuple[str, ...]) -> list[str] | None:
+    """Return names given once each, or several with commas; None where none was given."""
+    found = [name.strip() for text in given for name in str(text).split(",")]
+    return [name for name in found if name] or None
+
+
+def _levels(_: Any, __: Any, given: Any) -> list[float] | None:
+    if given is None:
+        return None
+    try:
+        # A list of a TOML file comes as its text.
+        listed = str(given).strip("[]").split(",")
+        return [float(level) for level in listed]
+    except ValueError as error:
+        raise click.BadParameter(
+            f"expected numbers such as 0.1,0.5,0.9, received {given!r}."
+        ) from (error)
+
+
+def _config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> None:
+    """Take the options of a TOML file as defaults of this command's."""
+    if path is None:
+        return
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            given = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+    options = {
+        flag[2:]: option
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+        for flag in option.opts
+        if flag.startswith("--") and option is not parameter
+    }
+    found = {}
+    for name, value in given.items():
+        option = options.get(name.replace("_", "-"))
+        if option is None:
+            raise click.BadParameter(
+                f"{path}: expected options of this command ({', '.join(sorted(options))}), "
+                f"received {name!r}."
+            )
+        if isinstance(value, dict):
+            value = [f"{key}={json.dumps(one)}" for key, one in value.items()]
+        found[str(option.name)] = [value] if option.multiple and type(value) is not list else value
+    ctx.default_map = {**(ctx.default_map or {}), **found}
+
+
+def _further(_: Any, __: Any, given: tuple[str, ...]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs as parameters; a value is TOML, or else a text."""
+    import tomllib
+
+    found = {}
+    for text in given:
+        name, equals, value = str(text).partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"expected NAME=VALUE, received {text!r}.")
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found
+
+
+_CONFIG = click.option(
+    "--config", type=click.Path(dir_okay=False), is_eager=True, expose_value=False,
+    callback=_config, help="A TOML file with options by their long names; flags win.",
+)  # fmt: skip
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
+_OUT = click.option(
+    "-o", "--output", help="Where to: a .csv or .parquet file; standard output if not given."
+)
+_MODEL_OUT = click.option("-o", "--output", required=True, help="The model file to write.")
+_QUANTILES = click.option(
+    "--quantiles", callback=_levels, help="Levels, such as 0.05,0.5,0.95.", metavar="LEVELS"
+)
+
+_MODEL_OPTIONS = (
+    click.option("--target", required=True, help="The column to forecast."),
+    click.option("--time", help="The column of times; found if only one holds dates."),
+    click.option(
+        "--series", multiple=True, callback=_names, help="Column(s) that tell series apart."
+    ),
+    click.option(
+        "--known",
+        multiple=True,
+        callback=_names,
+        help="Columns known in the future; all others if not given.",
+    ),
+    click.option(
+        "--observed", multiple=True, callback=_names, help="Columns known up to the present."
+    ),
+    click.option(
+        "--static", multiple=True, callback=_names, help="Columns with one value per series."
+    ),
+    click.option("--horizon", type=click.IntRange(1), required=True, help="Steps ahead."),
+    click.option("--freq", help="The step of time (D, h, MS, ...); found if not given."),
+    click.option("--context-length", type=click.IntRange(1), help="Past steps seen."),
+    click.option("--max-epochs", type=click.IntRange(1), default=15, show_default=True),
+    click.option(
+        "--calibration",
+        type=click.Choice(["cqr", "aci", "tracking"]),
+        help="Calibrate on the validation tail.",
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed of all that is random."
+    ),
+    click.option(
+        "--set",
+        "set_",
+        multiple=True,
+        callback=_further,
+        metavar="NAME=VALUE",
+        help="Any other parameter of FusionForecaster.",
+    ),
+    _QUANTILES,
+    _CONFIG,
+    _QUIET,
+    _JSON,
+)
+
+
+def _with_model_options(command: Callable) -> Callable:
+    for option in reversed(_MODEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Completion for bash: eval \"$(_TSFUSION_COMPLETE=bash_source tsfusion)\"",
+)  # fmt: skip
+@click.version_option(package_name="tsfusion")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Forecast many series, and say why.
+
+    Tables are CSV or Parquet files, - is CSV on standard input. What is asked for goes to standard
+    output, progress and warnings to standard error.
+    """
+
+
+@main.command()
+@_QUIET
+def demo(quiet: bool) -> None:
+    """Fit, forecast and explain a series that comes with the package.
+
+    Example: tsfusion demo
+    """
+    from tsfusion import FusionForecaster
+    from tsfusion.data import load_air_passengers
+
+    table = load_air_passengers()
+    click.echo(f"{len(table)} months of airline passengers, {table['passengers'].max()} at most.")
+    model = FusionForecaster(
+        horizon=12, time="month", target="passengers", random_state=0, verbose=int(not quiet)
+    ).fit(table[:-12])
+    forecast = model.forecast()
+    forecast["actual"] = table["passengers"].to_numpy()[-12:]
+    click.echo(forecast.round(1).to_string(index=False))
+    click.echo(f"Skill on the validation tail: {model.skill_:.0%} of the best naive loss is saved.")
+    click.echo(model.explain().summary())
+
+
+@main.command()
+@click.argument("data")
+@_with_model_options
+@_MODEL_OUT
+def fit(data: str, output: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Learn from DATA, and write the model to a file.
+
+    Example: tsfusion fit sales.csv --target sales --series store --horizon 28 -o model.tsf
+    """
+    from tsfusion.cli.tables import read_table, write_json
+
+    table = read_table(data, options["time"])
+    model = _forecaster(options, quiet)
+    _check_folder(output)
+    began = clock.monotonic()
+    model.fit(table)
+    seconds = clock.monotonic() - began
+    model.save(output)
+    told = {
+        "model": output,
+        "rows": len(table),
+        "series": len(model.series_),
+        "context_length": model.context_length_,
+        "freq": str(model.freq_),
+        "epochs": len(model.history_["loss"]),
+        "validation_losses": model.validation_losses_,
+        "skill": _number(model.skill_),
+        "seconds": round(seconds, 1),
+    }
+    if as_json:
+        write_json(told)
+        return
+    skill = "" if told["skill"] is None else f", skill {told['skill']:.0%} over naive forecasts"
+    click.echo(
+        f"{output}: {told['series']} series of {told['rows']} rows, {told['epochs']} epochs in "
+        f"{told['seconds']} s{skill}."
+    )
+
+
+@main.command()
+@click.argument("model")
+@click.argument("future", required=False)
+@click.option("--history", help="New rows that come before the forecast (not written to MODEL).")
+@click.option("--horizon", type=click.IntRange(1), help="Steps ahead; the model's if not given.")
+@_QUANTILES
+@_OUT
+@_JSON
+def forecast(
+    model: str, future: str | None, history: str | None, horizon: int | None,
+    quantiles: list[float] | None, output: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Forecast with a model file; FUTURE holds the known columns of the rows to forecast.
+
+    Example: tsfusion forecast model.tsf future.csv -o forecast.csv
+    """
+    from tsfusion.cli.tables import write_table
+
+    fitted = _load(model)
+    if history is not None:
+        fitted.update(_rows(fitted, history))
+    given = None if future is None else _rows(fitted, future)
+    table = fitted.forecast(given, horizon=horizon, quantiles=quantiles)
+    write_table(table, output, as_json=as_json)
+
+
+@main.command()
+@click.argument("model")
+@click.argument("data", required=False)
+@click.option(
+    "--table",
+    type=click.Choice(["importance", "attention", "selection", "temporal_patterns"]),
+    default="importance", show_default=True, help="What to write.",
+)  # fmt: skip
+@_OUT
+@_JSON
+def explain(
+    model: str, data: str | None, table: str, output: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """Say what forecasts looked at: of the rows in DATA, else over the known history.
+
+    The sentences go to standard error, the table to standard output or a file.
+
+    Example: tsfusion explain model.tsf --table importance
+    """
+    from tsfusion.cli.tables import write_table
+
+    fitted = _load(model)
+    explanation = fitted.explain(None if data is None else _rows(fitted, data))
+    click.echo(explanation.summary(), err=True)
+    found = getattr(explanation, table)
+    write_table(found() if callable(found) else found, output, as_json=as_json)
+
+
+@main.command()
+@click.argument("data")
+@_with_model_options
+@click.option("--n-windows", type=click.IntRange(1), default=3, show_default=True, help="Cutoffs.")
+@click.option(
+    "--step", type=click.IntRange(1), help="Steps between cutoffs; the horizon if not given."
+)
+@click.option(
+    "--refit/--no-refit",
+    default=True,
+    show_default=True,
+    help="Fit at every cutoff, or at the first alone.",
+)
+@click.option(
+    "--baseline",
+    multiple=True,
+    default=["last_value", "seasonal_naive"],
+    show_default=True,
+    help="Forecasts to compare with, by name.",
+)
+@_OUT
+def backtest(
+    data: str, n_windows: int, step: int | None, refit: bool, baseline: tuple[str, ...],
+    output: str | None, quiet: bool, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Forecast from past cutoffs of DATA, and score it beside naive forecasts.
+
+    The scores are printed; with -o, the forecasts are written.
+
+    Example: tsfusion backtest sales.csv --target sales --series store --horizon 28
+    """
+    from tsfusion.cli.tables import read_table, write_table
+    from tsfusion.evaluation import evaluate
+
+    table = read_table(data, options["time"])
+    model = _forecaster(options, quiet)
+    found = model.backtest(
+        table, models=list(baseline) or None, n_windows=n_windows, step=step, refit=refit,
+        verbose=int(not quiet),
+    )  # fmt: skip
+    if output is not None:
+        write_table(found, output)
+    scores = evaluate(found, train=table)
+    if as_json:
+        write_table(scores, None, as_json=True)
+    else:
+        click.echo(scores.round(4).to_string(index=False))
+
+
+@main.command()
+@click.argument("model")
+@click.argument("data")
+@click.option(
+    "--method", type=click.Choice(["cqr", "aci", "tracking"]), default="cqr", show_default=True
+)
+@click.option(
+    "--coverage",
+    type=click.Choice(["step", "path"]),
+    default="step",
+    show_default=True,
+    help="What an interval is to hold: each step, or whole paths.",
+)
+@click.option(
+    "--update/--no-update",
+    default=True,
+    show_default=True,
+    help="Add DATA to the known history as well.",
+)
+@_MODEL_OUT
+def calibrate(
+    model: str, data: str, method: str, coverage: str, update: bool, output: str
+) -> None:  # fmt: skip
+    """Make quantiles cover what they say, by the errors on DATA (rows that follow those of fit).
+
+    Example: tsfusion calibrate model.tsf later.csv -o calibrated.tsf
+    """
+    fitted = _load(model)
+    rows = _rows(fitted, data)
+    _check_folder(output)
+    fitted.calibrate(rows, method=method, coverage=coverage)
+    if update:
+        fitted.update(rows)
+    fitted.save(output)
+    click.echo(f"{output}: calibrated on {len(rows)} rows.")
+
+
+@main.command()
+@click.argument("model")
+@click.argument("data")
+@_MODEL_OUT
+def update(model: str, data: str, output: str) -> None:
+    """Add the rows of DATA to the history that a model file knows; nothing is trained.
+
+    Example: tsfusion update model.tsf this_week.csv -o model.tsf
+    """
+    fitted = _load(model)
+    rows = _rows(fitted, data)
+    _check_folder(output)
+    fitted.update(rows)
+    fitted.save(output)
+    click.echo(f"{output}: {len(rows)} rows added.")
+
+
+@main.command()
+@click.argument("file")
+@_JSON
+def inspect(file: str, as_json: bool) -> None:
+    """Say what a model file holds, without making the network.
+
+    Example: tsfusion inspect model.tsf
+    """
+    from tsfusion.cli.tables import write_json
+    from tsfusion.files import describe
+
+    told = describe(file)
+    if as_json:
+        write_json(told)
+        return
+    for name, value in told.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}={one!r}" for key, one in value.items())
+        click.echo(f"{name.replace('_', ' '):<18}{value}")
+
+
+def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
+    """Return an unfitted forecaster with the parameters of the command line."""
+    from tsfusion import FusionForecaster
+
+    given = dict(options)
+    further = given.pop("set_")
+    series = given.pop("series")
+    seed, levels = given.pop("seed"), given.pop("quantiles")
+    known = FusionForecaster._get_param_names()
+    wrong = [name for name in further if name not in known]
+    if wrong:
+        raise click.BadParameter(
+            f"expected a parameter of FusionForecaster ({', '.join(known)}), received "
+            f"{wrong[0]!r}.",
+            param_hint="--set",
+        )
+    twice = [name for name in further if given.get(name) is not None and name != "max_epochs"]
+    if twice:
+        raise click.BadParameter(f"{twice[0]!r} has an option of its own.", param_hint="--set")
+    return FusionForecaster(
+        **{
+            **given,
+            "series": series[0] if series and len(series) == 1 else series,
+            "random_state": seed,
+            "verbose": int(not quiet),
+            **({} if levels is None else {"quantiles": levels}),
+            **further,
+        }
+    )
+
+
+def _load(path: str) -> Any:
+    from tsfusion import FusionForecaster
+
+    return FusionForecaster.load(path)
+
+
+def _rows(fitted: Any, path: str) -> Any:
+    """Read rows for a fitted forecaster, their time column as times where its times are such."""
+    from tsfusion.cli.tables import read_table
+
+    encoder = fitted._fitted.encoder
+    named = encoder.roles.time if encoder.timeline.is_datetime else None
+    return read_table(path, named if isinstance(named, str) else None)
+
+
+def _check_folder(path: str) -> None:
+    """Raise before hours of work whose result could not be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path}: there is no folder {folder}.")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path}: expected the name of a file, received a folder.")
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else round(value, 6)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

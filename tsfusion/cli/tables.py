@@ -1,0 +1,128 @@
+"""Tables in and out of the command line: CSV and Parquet files, standard input and output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_table", "write_json", "write_table"]
+
+_PARQUET = (".parquet", ".pq")
+
+
+def read_table(path: str, time: str | None = None) -> pd.DataFrame:
+    """Read a CSV or Parquet file (``-``: CSV on standard input), its times as times.
+
+    Parameters
+    ----------
+    path : str
+    time : str, default=None
+        The column of times. None takes every column of texts that are all ISO dates.
+
+    Raises
+    ------
+    ValueError
+        If the file is no table, or texts of the time column are no times.
+    """
+    import pandas as pd
+
+    if path != "-" and not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file.")
+    try:
+        if path.lower().endswith(_PARQUET):
+            frame = _read_parquet(path)
+        else:
+            frame = pd.read_csv(sys.stdin if path == "-" else path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected a CSV file with a header, received: {error}") from error
+    for name in frame.columns if time is None else [time]:
+        if name in frame.columns and pd.api.types.is_string_dtype(frame[name].dtype):
+            frame[name] = _times(frame[name], path, must=name == time)
+    return frame
+
+
+def _read_parquet(path: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: Parquet files need pyarrow: pip install 'tsfusion[parquet]'."
+        ) from error
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: expected a Parquet file, received: {error}") from error
+
+
+def _times(column: pd.Series, path: str, *, must: bool) -> pd.Series:
+    """Return texts as times; those that are none as they were, unless they must be."""
+    import pandas as pd
+
+    found = pd.to_datetime(column, format="ISO8601", errors="coerce")
+    bad = found.isna() & column.notna()
+    if not bad.any():
+        return found if column.notna().any() else column
+    if not must:
+        return column
+    row = int(bad.to_numpy().argmax())
+    raise ValueError(
+        f"{path}: column {column.name!r}: expected times such as 2024-01-31 or 2024-01-31 08:00, "
+        f"received {column.iloc[row]!r} in row {row + 2}."
+    )
+
+
+def write_table(frame: pd.DataFrame, path: str | None, *, as_json: bool = False) -> None:
+    """Write a table to a file by its ending (replaced whole), or to standard output."""
+    if as_json:
+        text = frame.to_json(orient="records", date_format="iso", indent=1)
+        write = lambda target: Path(target).write_text(text + "\n", encoding="utf-8")  # noqa: E731
+    elif path is not None and path.lower().endswith(_PARQUET):
+        write = lambda target: frame.to_parquet(target, index=False)  # noqa: E731
+    else:
+        text = frame.to_csv(index=False, lineterminator="\n")
+        write = lambda target: Path(target).write_text(text, encoding="utf-8")  # noqa: E731
+    if path in (None, "-"):
+        sys.stdout.write(text + ("\n" if as_json else ""))
+    else:
+        _replacing(Path(str(path)), write)
+
+
+def write_json(values: dict[str, Any]) -> None:
+    """Print an object."""
+    print(json.dumps(values, indent=1, default=_plain, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _replacing(path: Path, write: Callable[[str], Any]) -> None:
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}.")
+    handle, part = tempfile.mkstemp(
+        prefix=f".{path.name}.", suffix=path.suffix, dir=path.absolute().parent
+    )
+    os.close(handle)
+    try:
+        write(part)
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
