@@ -1630,10 +1630,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         model = state.pop("model_", None)
         if model is not None:
             state["_weights"] = [np.asarray(weight) for weight in model.get_weights()]
-        return state
+        from tsfusion.files.state import plain_state
+
+        return plain_state(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
+        from tsfusion.files.state import full_state
+
+        state = full_state(dict(state))
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
