@@ -84,7 +84,7 @@ def main() -> None:
     model = FusionForecaster(
         14,
         time="date",
-        series="store",
+        series="series",
         target="sales",
         known=["price", "promo"],
         hidden_size=16,
@@ -92,7 +92,7 @@ def main() -> None:
         steps_per_epoch=30,
         random_state=0,
         verbose=0,
-    ).fit(history[["store", "date", "sales", "price", "promo"]])
+    ).fit(history[["series", "date", "sales", "price", "promo"]])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sales.onnx"
         model.export(path, format="onnx")
