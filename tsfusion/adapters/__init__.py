@@ -1,1 +1,1 @@
-"""The forecaster in the vocabularies of other libraries; each module needs the extra of its name."""
+"""The forecaster in the vocabularies of other libraries; each module needs an extra of its name."""
