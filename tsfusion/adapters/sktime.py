@@ -147,14 +147,16 @@ class SktimeFusionForecaster(BaseForecaster):
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return parameters for sktime's own tests."""
-        small = {"hidden_size": 4, "num_heads": 1, "max_epochs": 1, "steps_per_epoch": 1}
+        small: dict[str, Any] = {
+            "hidden_size": 4,
+            "num_heads": 1,
+            "max_epochs": 1,
+            "steps_per_epoch": 1,
+        }
         small |= {"context_length": 6, "validation_size": 0, "verbose": 0, "random_state": 0}
         return [
             {"forecaster": FusionForecaster(**small, jit_compile=False)},
-            {
-                "forecaster": FusionForecaster(**small, architecture="tft", jit_compile=False),
-                "horizon": 2,
-            },
+            {"forecaster": FusionForecaster(**small, jit_compile=False), "horizon": 2},
         ]
 
 
