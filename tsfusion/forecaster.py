@@ -1201,6 +1201,80 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
         return load_forecaster(cls, path, time_features=time_features)
 
+    def export(
+        self, path: str | os.PathLike, format: str = "tf_saved_model", *, quantiles: Any = None,
+        overwrite: bool = False,
+    ) -> None:  # fmt: skip
+        """Write the forecaster as a graph for serving, which needs nothing of this package.
+
+        The graph takes windows of the user's own values and gives forecasts in units of the
+        target. Scaling of numbers, the calendar, the target's transform and its inverse, and the
+        interpolation of quantiles are inside. A window is a series' last ``context_length_`` steps
+        (T) up to its last known target and the ``horizon`` steps (H) after; the number of windows
+        (B) is free. Inputs, by name; those of no columns are left out:
+
+        ======================  =============  =================================================
+        ``series``              (B,)           int32: 1 + the place in the metadata's labels; 0
+                                               for a series that was not in training. Only where
+                                               there are series columns
+        ``past_target``         (B, T)         float64, NaN where unknown
+        ``past_real``           (B, T, .)      float64, NaN where unknown
+        ``past_categorical``    (B, T, .)      int32: 1 + the place in the column's categories;
+                                               0 where unknown or not among them
+        ``past_time``           (B, T)         int64: seconds since 1970 on the local clock; only
+                                               where the frequency has calendar variables
+        ``future_real``, ``future_categorical``, ``future_time``      the same for H steps
+        ``static_real``, ``static_categorical``                       (B, .)
+        ======================  =============  =================================================
+
+        Outputs are ``quantiles`` (B, H, Q) and ``mean`` (B, H), float64. Steps before a series'
+        first row have NaN, 0 and any time. A forecast of step h does not depend on what is given
+        for later steps, so fewer than H can be asked for. Columns that ``holidays`` and
+        ``time_features`` made are columns like others here, in the units they were made in.
+
+        Which column stands where, categories, labels, levels, frequency and lengths are in the
+        metadata, a JSON text: the file ``tsfusion.json`` in the folder of a SavedModel, the entry
+        ``tsfusion`` of an ONNX file's metadata.
+
+        Parameters
+        ----------
+        path : str or path
+            The folder of the SavedModel, or the ONNX file. It appears once it is complete.
+        format : {"tf_saved_model", "onnx"}, default="tf_saved_model"
+            The signature ``serving_default`` of a TensorFlow SavedModel, or ONNX, which needs the
+            extra ``export``.
+        quantiles : sequence of float, default=None
+            Levels to give; None takes the estimator's.
+        overwrite : bool, default=False
+            Whether to replace an export that is there.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If the format is not known, or the forecaster is calibrated: the graph has no
+            corrections.
+        FileExistsError
+            If something is at the path, without ``overwrite``; with it, if that is no export.
+        RuntimeError
+            If Keras does not run on TensorFlow: save, and export in a process where it does.
+        ImportError
+            If the tools for ONNX are missing.
+
+        See Also
+        --------
+        save : For processes that have this package.
+
+        Examples
+        --------
+        ``examples/serve_onnx.py`` makes the inputs from tables with pandas alone.
+        """
+        check_is_fitted(self)
+        from tsfusion.serving import export_forecaster
+
+        export_forecaster(self, path, format=format, quantiles=quantiles, overwrite=overwrite)
+
     def _calibration_rows(self, X: Any, y: Any) -> tuple[Rows, Any, Any, np.ndarray]:
         """Return history, the first origin and last target (S,) of each series, and which count."""
         memory = self._memory
@@ -1756,10 +1830,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         model = state.pop("model_", None)
         if model is not None:
             state["_weights"] = [np.asarray(weight) for weight in model.get_weights()]
-        return state
+        from tsfusion.files.state import plain_state
+
+        return plain_state(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
+        from tsfusion.files.state import full_state
+
+        state = full_state(dict(state))
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:

@@ -170,14 +170,16 @@ def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
     step = place - origin + 1
     if fitted.encoder.roles.known:
         _check_no_skipped(fitted, panel, rows, origin, place, after & (found >= 0) & has_past)
-    key, window = np.unique(np.stack([rows.series, origin], axis=1), axis=0, return_inverse=True)
+    # One number for both: NumPy sorts numbers several times faster than pairs.
+    size = len(panel) + 1
+    key, window = np.unique(rows.series * size + origin, return_inverse=True)
     calendar_real, calendar_codes = fitted.calendar.encode(
         timeline, rows.ordinal, rows, rows.series
     )
     return RowPlan(
         panel=panel,
-        windows=WindowIndex(key[:, 1], key[:, 0]),
-        window=window.reshape(-1),
+        windows=WindowIndex(key % size, key // size),
+        window=window,
         step=step,
         real=np.concatenate([rows.real[:, panel.n_observed_real :], calendar_real], axis=1),
         categorical=np.concatenate(

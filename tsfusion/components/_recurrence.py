@@ -7,11 +7,33 @@ refuses its own gradient of a loop of unknown length.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from keras import ops
 
-__all__ = ["gru_states", "lstm_states"]
+__all__ = ["gru_states", "looped_by", "lstm_states"]
+
+_LOOP: ContextVar[Callable[..., Any] | None] = ContextVar("loop", default=None)
+
+
+@contextlib.contextmanager
+def looped_by(scan: Callable[..., Any]) -> Iterator[None]:
+    """Have the states made by another loop than ``ops.scan``, of the same signature.
+
+    TensorFlow's ``ops.scan`` keeps its state in arrays, which ONNX has no loop for.
+    """
+    token = _LOOP.set(scan)
+    try:
+        yield
+    finally:
+        _LOOP.reset(token)
+
+
+def _scan(step: Callable[..., Any], start: Any, xs: Any) -> Any:
+    return (_LOOP.get() or ops.scan)(step, start, xs)
 
 
 def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> Any:
@@ -66,7 +88,7 @@ def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> tuple[An
         new = (_mix(now[1], hidden, state[0]), _mix(now[1], cell, state[1]))
         return new, new
 
-    _, (hs, cs) = ops.scan(step, (h, c), (projected, keep))
+    _, (hs, cs) = _scan(step, (h, c), (projected, keep))
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
         dh_seen, dc_seen = ops.split(_upstream(args, upstream), 2, axis=-1)
@@ -120,7 +142,7 @@ def _gru(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any) -> tuple[
         new = (_mix(now[1], hidden, state[0]),)
         return new, new
 
-    _, (hs,) = ops.scan(step, (h,), (projected, keep))
+    _, (hs,) = _scan(step, (h,), (projected, keep))
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
         h_before = ops.concatenate([h[None], hs[:-1]], axis=0)
