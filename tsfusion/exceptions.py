@@ -4,6 +4,7 @@ __all__ = [
     "BeyondHorizonWarning",
     "CalibrationWarning",
     "DataWarning",
+    "ExplanationWarning",
     "FileFormatError",
     "TsfusionWarning",
 ]
@@ -23,6 +24,10 @@ class CalibrationWarning(TsfusionWarning):
 
 class DataWarning(TsfusionWarning):
     """Something about the data was mended or left out; the message says what and how much."""
+
+
+class ExplanationWarning(TsfusionWarning):
+    """An explanation does not carry what it seems to say; the message says why."""
 
 
 class FileFormatError(ValueError):
