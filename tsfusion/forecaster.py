@@ -893,6 +893,79 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         plan = plan_rows(self._fitted, memory, rows)
         return explain_rows(self._fitted, self.model_, memory, plan, asked)
 
+    def what_if(
+        self, changes: Any, *, start: Any = None, end: Any = None, series: Any = None,
+        future: Any = None, horizon: int | None = None, quantiles: Any = None, context: Any = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Forecast with and without changes to known or observed values.
+
+        What comes back is how the network answers, which is not what would happen: it learned
+        what goes together, not what causes what.
+
+        Parameters
+        ----------
+        changes : dict
+            Column -> new value, or a function of the present values (numeric columns), such as
+            ``{"price": lambda x: 0.9 * x, "promo": "yes"}``. Known columns change in the history
+            and in the steps forecast, observed ones in the history.
+        start, end : time, default=None
+            The period of the change, both ends included; None for open.
+        series : label or list of labels, default=None
+            Whose values to change; None for all.
+        future, horizon, quantiles, context
+            As for `forecast`.
+
+        Returns
+        -------
+        DataFrame
+            Series and time columns, ``statistic`` (``mean``, ``q0.1``, ...), ``forecast``,
+            ``changed`` and ``difference``, in units of the target.
+
+        Raises
+        ------
+        ValueError
+            As `forecast`; if a column is neither known nor observed, a series is not known, or
+            the period holds nothing to change.
+
+        Warns
+        -----
+        ExplanationWarning
+            If a new value lies outside of the training range, or a category was never met.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import make_panel
+        >>> table = make_panel(2, 60, random_state=0)[["series", "date", "sales", "price"]]
+        >>> model = FusionForecaster(
+        ...     horizon=2, time="date", series="series", target="sales", known="price",
+        ...     context_length=8, hidden_size=8, max_epochs=1, verbose=0,
+        ... ).fit(table)
+        >>> future = model.make_future_dataframe().assign(price=table["price"].median())
+        >>> found = model.what_if({"price": table["price"].min()}, future=future)
+        >>> found.columns.tolist()
+        ['series', 'date', 'statistic', 'forecast', 'changed', 'difference']
+        """
+        check_is_fitted(self)
+        from tsfusion.explain.what_if import Change, paired
+
+        levels = check_levels(self.quantiles if quantiles is None else quantiles)
+        change = Change(self._fitted.encoder, changes, start=start, end=end, series=series)
+        memory, rows = self._following(future, horizon, context)
+        change.check_reaches(memory, rows)
+        other = change.applied(memory, self._memory), change.applied(rows, self._memory)
+        found = [self._answer(memory, rows, "future", levels)]
+        with warnings.catch_warnings():
+            # Whatever there is to say of these rows has been said once.
+            warnings.simplefilter("ignore")
+            found.append(self._answer(*other, "future", levels))
+        trained = len(self.levels_)
+        values = [
+            np.column_stack([mean_of_quantiles(v[:, :trained], self.levels_), v[:, trained:]])
+            for v in found
+        ]
+        return paired(self._keys(rows), ["mean", *(f"q{level:g}" for level in levels)], *values)
+
     def backtest(
         self, X: Any, y: Any = None, *, models: Any = None, **options: Any
     ) -> pd.DataFrame:
