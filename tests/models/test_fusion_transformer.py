@@ -334,7 +334,9 @@ def test_without_attention_all_known_steps_are_looked_at_alike() -> None:
     short = ~hidden[:, -S:]
     expected = short / short.sum(axis=1, keepdims=True)
     scores = found["short_attention"]
-    np.testing.assert_allclose(scores, np.broadcast_to(expected[:, None, None], scores.shape), atol=1e-6)
+    np.testing.assert_allclose(
+        scores, np.broadcast_to(expected[:, None, None], scores.shape), atol=1e-6
+    )
     long = found["long_attention"]
     np.testing.assert_allclose(long.max(-1), 1 / (long > 0).sum(-1), atol=1e-6)
     assert np.abs(found["quantiles"] - run(model, inputs)).max() > 1e-5

@@ -1,4 +1,4 @@
-"""Which inputs moved a forecast away from a baseline, and by how much; relies on NumPy and Keras."""
+"""Which inputs moved a forecast away from a baseline, and how far; relies on NumPy and Keras."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def level_weights(levels: tuple[float, ...], quantile: float) -> np.ndarray:
     return interpolate_quantiles(np.eye(len(levels)), levels, [quantile])[:, 0]
 
 
-def run_in_chunks(model: Any, inputs: Batch, *, size: int = 64, **options: Any) -> Any:
+def run_in_chunks(
+    model: Any, inputs: Batch, *, size: int = 64, times: int = 1, **options: Any
+) -> Any:
     """Run a model by chunks of one size (the last is padded), so that one shape is compiled.
 
     Parameters
@@ -117,6 +119,8 @@ def run_in_chunks(model: Any, inputs: Batch, *, size: int = 64, **options: Any) 
     inputs : dict of ndarray (B, ...)
     size : int, default=64
         Windows in a chunk.
+    times : int, default=1
+        How often this will be done with the same model; see `runner`.
     **options
         Passed to the model's call.
 
@@ -126,7 +130,7 @@ def run_in_chunks(model: Any, inputs: Batch, *, size: int = 64, **options: Any) 
         What the model gives for all B.
     """
     total = len(inputs["past_real"])
-    run = runner(model, calls=-(-total // size), **options)
+    run = runner(model, calls=times * -(-total // size), **options)
     parts = []
     for first in range(0, total, size):
         part = {name: value[first : first + size] for name, value in inputs.items()}

@@ -436,7 +436,8 @@ def _sensitivity(
             values = changed[key].copy()
             values[..., i] = values[donor][..., i]
             changed[key] = values
-        moved = _median(fitted, changed, run_in_chunks(network, changed))
+        found = run_in_chunks(network, changed, times=len(variables.parts))
+        moved = _median(fitted, changed, found)
         change[name] = float(np.abs(moved - base).mean())
     total = sum(change.values()) or 1.0
     return {name: value / total for name, value in change.items()}
@@ -462,7 +463,7 @@ def _lag_change(
         values = original.copy()
         values[:, past, i] = original[donor, past, i]
         changed = {**inputs, key: values}
-        moved = _median(fitted, changed, run_in_chunks(network, changed))
+        moved = _median(fitted, changed, run_in_chunks(network, changed, times=context))
         change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
         result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
     return result

@@ -1,4 +1,4 @@
-"""Training windows that stand in for a window's own values; relies on the data package and NumPy."""
+"""Training windows that stand in for values of a window; relies on the data package and NumPy."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ class Donors:
         share = (np.arange(count) + rng.random((len(windows), count))) / count
         return low[:, None] + (share * (high - low)[:, None]).astype(np.int64)
 
-    def batch(
-        self, panel: Panel, windows: WindowIndex, batch: Batch, chosen: np.ndarray
-    ) -> Batch:
+    def batch(self, panel: Panel, windows: WindowIndex, batch: Batch, chosen: np.ndarray) -> Batch:
         """Return the chosen donors' inputs (W * K, ...), as windows of the series explained.
 
         What a window does not know stays unknown in its donors, and what a donor does not know

@@ -7,6 +7,7 @@ The one place of the package that speaks to TensorFlow, JAX and PyTorch by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -55,8 +56,8 @@ def runner(model: Any, *, calls: int = 1, **options: Any) -> Callable[[Inputs], 
     """
     backend = keras.backend.backend()
     if backend == "jax":
-        run = _jax(lambda outputs, _: (0.0, outputs), model, options, with_slopes=False)
-        return lambda inputs: _numpy(run({}, inputs, {}))
+        function = _jax(model, tuple(sorted(options.items())), False)
+        return lambda inputs: _numpy(function({}, *_state(model), inputs, {}))
     if backend == "torch":
         import torch
 
@@ -66,11 +67,8 @@ def runner(model: Any, *, calls: int = 1, **options: Any) -> Callable[[Inputs], 
 
         return run_torch
 
-    def run_tensorflow(inputs: Any) -> Any:
-        return model(inputs, training=False, **options)
-
-    function = _traced(run_tensorflow, calls)
-    return lambda inputs: _numpy(function(_tensors(inputs)))
+    run_tensorflow = _tensorflow(model, tuple(sorted(options.items())), calls >= _WORTH_TRACING)
+    return lambda inputs: _numpy(run_tensorflow(_tensors(inputs)))
 
 
 def slopes(
@@ -97,28 +95,30 @@ def slopes(
         slopes, each of the shape of its input. NaN where an input is NaN, as the case may be.
     """
     names = tuple(names)
-
-    def value(outputs: Any, weights: Any) -> Any:
-        values = ops.sum(outputs * weights, axis=(1, 2))
-        return ops.sum(values), values
-
     backend = keras.backend.backend()
     if backend == "jax":
-        run = _jax(value, model, {}, with_slopes=True)
+        function = _jax(model, (), True)
 
         def jax_slopes(inputs: Inputs, weights: np.ndarray) -> tuple[np.ndarray, Inputs]:
             along = {name: inputs[name] for name in names}
             rest = {name: array for name, array in inputs.items() if name not in along}
-            (_, values), found = run(along, rest, weights)
+            (_, values), found = function(along, *_state(model), rest, weights)
             return _numpy(values), _numpy(found)
 
         return jax_slopes
     if backend == "torch":
-        return _torch_slopes(value, model, names)
-    return _tensorflow_slopes(value, model, names, calls)
+        return _torch_slopes(model, names)
+    compute = _tensorflow_slopes(model, names, calls >= _WORTH_TRACING)
+    return lambda inputs, weights: _numpy(compute(_tensors(inputs), ops.convert_to_tensor(weights)))
 
 
-def _torch_slopes(value: Callable, model: Any, names: tuple[str, ...]) -> Callable:
+def _value(outputs: Any, weights: Any) -> tuple[Any, Any]:
+    """Return the sum of all values, and the values (B,)."""
+    values = ops.sum(outputs * weights, axis=(1, 2))
+    return ops.sum(values), values
+
+
+def _torch_slopes(model: Any, names: tuple[str, ...]) -> Callable:
     def torch_slopes(inputs: Inputs, weights: np.ndarray) -> tuple[np.ndarray, Inputs]:
         import torch
 
@@ -126,7 +126,7 @@ def _torch_slopes(value: Callable, model: Any, names: tuple[str, ...]) -> Callab
         along = [tensors[name].detach().requires_grad_(True) for name in names]
         with torch.enable_grad():
             outputs = model({**tensors, **dict(zip(names, along))}, training=False)
-            total, values = value(outputs, ops.convert_to_tensor(weights))
+            total, values = _value(outputs, ops.convert_to_tensor(weights))
             found = torch.autograd.grad(total, along, allow_unused=True)
         return _numpy(values), {
             name: np.zeros(inputs[name].shape, np.float32) if slope is None else _numpy(slope)
@@ -136,9 +136,20 @@ def _torch_slopes(value: Callable, model: Any, names: tuple[str, ...]) -> Callab
     return torch_slopes
 
 
-def _tensorflow_slopes(
-    value: Callable, model: Any, names: tuple[str, ...], calls: int
-) -> Callable:
+# Compiled once for all calls on a model, as the function of JAX below; a few models stay in memory
+# for it. The weights are read anew in each call, so that further training is seen.
+@lru_cache(maxsize=8)
+def _tensorflow(model: Any, options: tuple[tuple[str, Any], ...], traced: bool) -> Callable:
+    import tensorflow as tf
+
+    def run(inputs: Any) -> Any:
+        return model(inputs, training=False, **dict(options))
+
+    return tf.function(run, reduce_retracing=True) if traced else run
+
+
+@lru_cache(maxsize=8)
+def _tensorflow_slopes(model: Any, names: tuple[str, ...], traced: bool) -> Callable:
     import tensorflow as tf
 
     def compute(tensors: Any, weights: Any) -> Any:
@@ -146,42 +157,32 @@ def _tensorflow_slopes(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(along)
             outputs = model({**tensors, **dict(zip(names, along))}, training=False)
-            total, values = value(outputs, weights)
+            total, values = _value(outputs, weights)
         found = tape.gradient(total, along, unconnected_gradients="zero")
         return values, dict(zip(names, found))
 
-    function = _traced(compute, calls)
-    return lambda inputs, weights: _numpy(
-        function(_tensors(inputs), ops.convert_to_tensor(weights))
-    )
+    return tf.function(compute, reduce_retracing=True) if traced else compute
 
 
-def _traced(function: Callable, calls: int) -> Callable:
-    if calls < _WORTH_TRACING:
-        return function
-    import tensorflow as tf
-
-    return tf.function(function, reduce_retracing=True)
-
-
-def _jax(value: Callable, model: Any, options: dict[str, Any], *, with_slopes: bool) -> Callable:
-    """Return a compiled function of inputs with slopes, the other inputs and the weights."""
+@lru_cache(maxsize=8)
+def _jax(model: Any, options: tuple[tuple[str, Any], ...], with_slopes: bool) -> Callable:
+    """Return a compiled function of inputs with slopes, weights, other inputs and what is meant."""
     import jax
-
-    trained = [variable.value for variable in model.trainable_variables]
-    other = [variable.value for variable in model.non_trainable_variables]
 
     def compute(along: Any, trained: Any, other: Any, rest: Any, weights: Any) -> Any:
         outputs, _ = model.stateless_call(
-            trained, other, {**along, **rest}, training=False, **options
+            trained, other, {**along, **rest}, training=False, **dict(options)
         )
-        return value(outputs, weights)
+        return _value(outputs, weights) if with_slopes else outputs
 
-    if with_slopes:
-        function = jax.jit(jax.value_and_grad(compute, has_aux=True))
-    else:
-        function = jax.jit(lambda *args: compute(*args)[1])
-    return lambda along, rest, weights: function(along, trained, other, rest, weights)
+    return jax.jit(jax.value_and_grad(compute, has_aux=True) if with_slopes else compute)
+
+
+def _state(model: Any) -> tuple[list[Any], list[Any]]:
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
 
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a forecast loses without a part of the network; relies on NumPy and the model's knock-outs."""
+"""What a forecast loses without a part of the network; relies on NumPy and on the knock-outs."""
 
 from __future__ import annotations
 

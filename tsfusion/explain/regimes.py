@@ -1,4 +1,4 @@
-"""Windows that look elsewhere than in training, and what they recall; relies on NumPy and pandas."""
+"""Windows that look elsewhere than in training, and what they recall; relies on pandas."""
 
 from __future__ import annotations
 

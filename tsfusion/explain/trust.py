@@ -149,14 +149,10 @@ def _additivity(attributed: Attribution) -> tuple:
 def step_attribution(attributed: Attribution, context: int) -> np.ndarray:
     """Return (E, T + H) the sum of absolute attributions over the variables of each step."""
     first = next(iter(attributed.values.values()))
-    horizon = next(
-        (v.shape[1] for k, v in attributed.values.items() if k.startswith("future")), 0
-    )
+    horizon = next((v.shape[1] for k, v in attributed.values.items() if k.startswith("future")), 0)
     result = np.zeros((len(first), context + horizon))
     for name, value in attributed.values.items():
-        place = {"past": slice(0, context), "future": slice(context, None)}.get(
-            name.split("_")[0]
-        )
+        place = {"past": slice(0, context), "future": slice(context, None)}.get(name.split("_")[0])
         if place is not None:
             result[:, place] += np.abs(value).sum(axis=2)
     return result

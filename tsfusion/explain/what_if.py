@@ -1,4 +1,4 @@
-"""Rows with some values changed, in the user's units and period; relies on pandas and the encoder."""
+"""Rows with some values changed, in the units and period of the user; relies on pandas."""
 
 from __future__ import annotations
 
