@@ -247,10 +247,12 @@ def test_bad_requests(fitted, future):
     for options, text in (
         ({"horizons": 8}, "horizons: expected steps ahead from 1 to the horizon of 7, received"),
         ({"horizons": []}, "horizons: expected steps ahead"),
+        ({"horizons": 2.5}, r"horizons: expected steps ahead .* received \[2.5\]"),
         ({"quantile": 1.0}, r"quantile: expected one number in \(0, 1\), received 1.0"),
         ({"quantile": [0.5]}, "quantile: expected one number"),
         ({"methods": "shap"}, "methods: expected some of .* received"),
         ({"methods": ()}, "methods: expected some of"),
+        ({"methods": 3}, "methods: expected some of"),
         ({"checks": "all"}, "checks: expected 'fast', 'full' or None, received 'all'"),
         ({"baselines": 0}, "baselines: expected an integer >= 1"),
     ):

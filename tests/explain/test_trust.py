@@ -138,7 +138,7 @@ def test_attention_that_carries_nothing_is_warned_of_where_it_stands_alone(looki
     table = _yesterday(history)
     table["sales"] = 20 + np.random.default_rng(2).normal(size=len(table)) / 50
     rows = table.iloc[30:50].drop(columns="sales")
-    with pytest.warns(ExplanationWarning, match="the attention is not load-bearing"):
+    with pytest.warns(ExplanationWarning, match="explain: Attention is not load-bearing"):
         found = looking.explain(rows, context=table, checks="fast")
     row = found.trust.set_index("check").loc["necessity"]
     assert not row["passed"]

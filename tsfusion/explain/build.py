@@ -54,7 +54,7 @@ class Asked:
             if not _is_int(value) or value < 1:
                 raise ValueError(f"{name}: expected an integer >= 1, received {value!r}.")
         listed = list(lags_of) if isinstance(lags_of, (list, tuple)) else [lags_of]
-        methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        methods = tuple(_listed(methods))
         wrong = [name for name in methods if name not in METHODS]
         if wrong or not methods:
             raise ValueError(f"methods: expected some of {METHODS}, received {wrong or methods!r}.")
@@ -86,10 +86,14 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple, set, range, np.ndarray)) else [value]
+
+
 def _check_horizons(horizons: Any, horizon: int) -> tuple[int, ...] | None:
     if horizons is None:
         return None
-    listed = [horizons] if _is_int(horizons) else list(horizons)
+    listed = _listed(horizons)
     wrong = [step for step in listed if not _is_int(step) or not 1 <= step <= horizon]
     if wrong or not listed:
         raise ValueError(
@@ -115,6 +119,11 @@ def explain_history(fitted: Fitted, model: Any, memory: Rows, asked: Asked) -> E
     step = np.tile(np.arange(1, fitted.horizon + 1), len(windows))
     inside = windows.origin[window] + step - 1 < panel.offsets[windows.series[window] + 1]
     inside &= asked.keep(step)
+    if not inside.any():
+        raise ValueError(
+            f"horizons: no series of the known history has steps {list(asked.horizons or ())} "
+            "ahead of a known target. Leave horizons out, or pass X."
+        )
     return _explain(
         fitted, model, memory, panel, windows, window[inside], step[inside], None, asked
     )
@@ -235,11 +244,10 @@ def _warn_of_attention(found: Explanation, asked: Asked) -> None:
     if found.trust_table is None or "attention" not in asked.methods:
         return
     row = found.trust_table[found.trust_table["check"] == "necessity"]
-    if "attribution" in asked.methods or not len(row) or row["passed"].iloc[0]:
+    if "attribution" in asked.methods or not (row["value"] < row["threshold"]).any():
         return
     warnings.warn(
-        f"explain: the attention is not load-bearing: {row['verdict'].iloc[0]} Prefer "
-        "methods=('attribution',), or see trust.",
+        f"explain: {row['verdict'].iloc[0]} Prefer methods=('attribution',), or see trust.",
         ExplanationWarning,
         stacklevel=5,
     )

@@ -73,7 +73,7 @@ class Truth:
     @property
     def useful(self) -> np.ndarray:
         """(W,) whether anything is known of a window."""
-        return self.known.any(axis=1)
+        return np.asarray(self.known.any(axis=1))
 
     def losses(self, quantiles: np.ndarray) -> np.ndarray:
         """Return (W,) the sum of pinball losses over the known steps of (W, H, Q)."""

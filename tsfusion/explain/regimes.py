@@ -111,7 +111,7 @@ def find_regimes(
     asked[task.window, task.step - 1] = True
     known = _patterns(reference.outputs)
     mean = known.mean(axis=0, dtype=np.float64)
-    steps = asked.any(axis=0)[None].repeat(len(known), axis=0)
+    steps = np.broadcast_to(asked.any(axis=0), (len(known), asked.shape[1]))
     usual = pattern_distance(known, mean, steps)
     _, threshold = block_quantile(usual, _LEVEL, max(1, round(len(usual) ** (1 / 3))), rng)
     distance = pattern_distance(_patterns(outputs), mean, asked)

@@ -82,7 +82,7 @@ def _equality(task: Task, quantiles: np.ndarray) -> tuple:
     value = float((np.abs(ours - theirs) / size).max())
     passed = value <= 1e-5
     verdict = (
-        "The forecasts explained are those of predict."
+        "The forecasts explained are those of predict, before any calibration."
         if passed
         else f"The forecasts explained differ from those of predict by {value:.1e} of their size."
     )
@@ -100,9 +100,10 @@ def _necessity(
     batch, whole, where = task.batch, quantiles, "the windows explained"
     if truth.useful.sum() < min(_LEAST_WINDOWS, len(donors.windows)):
         windows, where = _tested(donors)
-        sizes = {"context_length": fitted.context_length, "horizon": fitted.horizon}
-        batch = gather(donors.panel, windows, **sizes)
-        steps = asked.any(axis=0)[None].repeat(len(windows), axis=0)
+        batch = gather(
+            donors.panel, windows, context_length=fitted.context_length, horizon=fitted.horizon
+        )
+        steps = np.broadcast_to(asked.any(axis=0), (len(windows), fitted.horizon))
         truth = Truth.of(donors.panel, windows, steps, fitted.levels)
         whole = run_in_chunks(task.model, batch).astype(np.float64)
     less = run_in_chunks(task.model, batch, without=("attention",)).astype(np.float64)
@@ -186,11 +187,11 @@ def _overlaps(
     by_source = summed[:, high] - summed[:, low]
     size = np.maximum(steps.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     horizons, group = np.unique(task.step, return_inverse=True)
-    mean = [np.zeros((len(horizons), len(branch.first))) for _ in range(2)]
-    np.add.at(mean[0], group, branch.scores.mean(axis=1))
-    np.add.at(mean[1], group, by_source / size)
+    looked, moved = (np.zeros((len(horizons), len(branch.first))) for _ in range(2))
+    np.add.at(looked, group, branch.scores.mean(axis=1))
+    np.add.at(moved, group, by_source / size)
     k = max(1, min(_TOP, len(branch.first) // 3))
-    shares = overlap(*mean, k)
+    shares = overlap(looked, moved, k)
     interval = ratio_interval(shares, np.ones(len(shares)), rng)
     passed = interval[0] >= 0.6
     name = "" if branch.name == "all" else f" in the {branch.name} window"
