@@ -115,8 +115,13 @@ class Donors:
         return found
 
     def _level_in(self, panel: Panel) -> np.ndarray:
-        """Return (S,) the level of each series in the network units of a panel."""
-        return (self.level - panel.offset) / panel.unit
+        """Return (S,) the level of each series of a panel, in its network units.
+
+        A panel of rows to forecast may hold fewer series, under other codes.
+        """
+        at = self.panel.labels.get_indexer(panel.labels)
+        level = np.where(at >= 0, self.level[at], self.fitted.units.typical_level)
+        return (level - panel.offset) / panel.unit
 
 
 def _filled(past: np.ndarray, level: np.ndarray) -> np.ndarray:
