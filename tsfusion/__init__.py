@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         BeyondHorizonWarning,
         CalibrationWarning,
         DataWarning,
+        ExplanationWarning,
         FileFormatError,
         TsfusionWarning,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "CalibrationWarning",
     "DataWarning",
     "Explanation",
+    "ExplanationWarning",
     "FileFormatError",
     "FusionForecaster",
     "PanelSplit",
@@ -57,6 +59,7 @@ _HOMES = {
     "BeyondHorizonWarning": "tsfusion.exceptions",
     "CalibrationWarning": "tsfusion.exceptions",
     "DataWarning": "tsfusion.exceptions",
+    "ExplanationWarning": "tsfusion.exceptions",
     "FileFormatError": "tsfusion.exceptions",
     "SkillWarning": "tsfusion.exceptions",
     "TsfusionWarning": "tsfusion.exceptions",

@@ -4,6 +4,7 @@ __all__ = [
     "BeyondHorizonWarning",
     "CalibrationWarning",
     "DataWarning",
+    "ExplanationWarning",
     "FileFormatError",
     "SkillWarning",
     "TsfusionWarning",
@@ -28,6 +29,10 @@ class DataWarning(TsfusionWarning):
 
 class SkillWarning(TsfusionWarning):
     """A naive forecast was as good as the network; the message says which and by how much."""
+
+
+class ExplanationWarning(TsfusionWarning):
+    """An explanation does not carry what it seems to say; the message says why."""
 
 
 class FileFormatError(ValueError):

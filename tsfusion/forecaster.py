@@ -984,58 +984,152 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         return table
 
     def explain(
-        self, X: Any = None, *, context: Any = None, max_windows: int = 64, lags_of: Any = None
-    ) -> Explanation:
-        """Say what the forecasts looked at.
+        self, X: Any = None, *, horizons: Any = None, quantile: float = 0.5,
+        methods: Any = ("attention", "selection"), checks: str | None = None, context: Any = None,
+        max_windows: int = 64, lags_of: Any = None, baselines: int = 4,
+    ) -> Explanation:  # fmt: skip
+        """Say what the forecasts looked at, what moved them, and how far that can be trusted.
+
+        Attention and selection weights cost little more than forecasts and come with every
+        explanation. What else is computed has to be asked for, and so have the checks: a plain
+        ``explain()`` stays fast.
 
         Parameters
         ----------
         X : DataFrame, default=None
             Rows whose forecasts to explain, as for `predict`. None explains windows spread evenly
             over the known history, each over the whole horizon.
+        horizons : int or list of int, default=None
+            The steps ahead to explain, from 1; None for all.
+        quantile : float, default=0.5
+            The quantile to explain, in (0, 1): that of the network, before `calibrate`.
+        methods : sequence of str, default=("attention", "selection")
+            Also ``"attribution"`` (`Explanation.attribution`: which value of which variable moved
+            the forecast by how much; ``8 * baselines`` passes back through the network for each
+            forecast, more where it is not smooth), ``"paths"`` (what each path of the network
+            carries), ``"regimes"`` (windows that look elsewhere than in training) and ``"memory"``
+            (use of its slots, and the training windows nearest in it).
+        checks : {"fast", "full"} or None, default=None
+            Evidence, as the frame ``trust``: ``"fast"`` costs a few passes over the windows,
+            ``"full"`` also computes the attribution and removes what it names. Where attention is
+            asked for without attribution, and fails, an `ExplanationWarning` says so.
         context : DataFrame, default=None
             History that replaces the memory of its series for this call.
         max_windows : int, default=64
             The most windows (series and cutoff) to explain; more are thinned evenly, with a
             `DataWarning` where X asked for them.
-
         lags_of : str or list of str, default=None
             Past variables (target, observed, known or calendar) of which to find, beside the
             attention, the lags that the forecast hangs on, by exchanging single values. Costs one
             pass over the windows per variable and past step.
+        baselines : int, default=4
+            Training windows of the same phase (position in the season) from which the attribution
+            of a window starts.
 
         Returns
         -------
         Explanation
-            Labelled attention, selection weights and sensitivities.
+            Labelled tables.
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
         ValueError
-            As `predict`; and if a row lies past the horizon, or ``lags_of`` names no past variable.
+            As `predict`; if a row lies past the horizon, if ``lags_of`` names no past variable, or
+            if a parameter is out of its range.
         """
         check_is_fitted(self)
-        from tsfusion.explain.build import explain_history, explain_rows
+        from tsfusion.explain.build import Asked, explain_history, explain_rows
 
-        if (
-            isinstance(max_windows, bool)
-            or not isinstance(max_windows, Integral)
-            or max_windows < 1
-        ):
-            raise ValueError(f"max_windows: expected an integer >= 1, received {max_windows!r}.")
-        listed = list(lags_of) if isinstance(lags_of, (list, tuple)) else [lags_of]
-        listed = [] if lags_of is None else listed
+        asked = Asked.of(
+            self._fitted.horizon, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
+            quantile=quantile, methods=methods, checks=checks, baselines=baselines,
+            random_state=self.random_state,
+        )  # fmt: skip
         memory = self._with_context(context)
         if X is None:
-            return explain_history(self._fitted, self.model_, memory, max_windows, listed)
+            return explain_history(self._fitted, self.model_, memory, asked)
         first = len(memory) if self._fitted.encoder.roles.time is None else 0
         rows = self._fitted.encoder.read(
             self._read_frame(X), kind="X", memory=memory, with_target=False, first=first
         )
         _check_seen(rows, memory, "X")
-        return explain_rows(
-            self._fitted, self.model_, plan_rows(self._fitted, memory, rows), max_windows, listed
-        )
+        plan = plan_rows(self._fitted, memory, rows)
+        return explain_rows(self._fitted, self.model_, memory, plan, asked)
+
+    def what_if(
+        self, changes: Any, *, start: Any = None, end: Any = None, series: Any = None,
+        future: Any = None, horizon: int | None = None, quantiles: Any = None, context: Any = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Forecast with and without changes to known or observed values.
+
+        What comes back is how the network answers, which is not what would happen: it learned
+        what goes together, not what causes what.
+
+        Parameters
+        ----------
+        changes : dict
+            Column -> new value, or a function of the present values (numeric columns), such as
+            ``{"price": lambda x: 0.9 * x, "promo": "yes"}``. Known columns change in the history
+            and in the steps forecast, observed ones in the history.
+        start, end : time, default=None
+            The period of the change, both ends included; None for open.
+        series : label or list of labels, default=None
+            Whose values to change; None for all.
+        future, horizon, quantiles, context
+            As for `forecast`.
+
+        Returns
+        -------
+        DataFrame
+            Series and time columns, ``statistic`` (``mean``, ``q0.1``, ...), ``forecast``,
+            ``changed`` and ``difference``, in units of the target.
+
+        Raises
+        ------
+        ValueError
+            As `forecast`; if a column is neither known nor observed, a series is not known, or
+            the period holds nothing to change.
+
+        Warns
+        -----
+        ExplanationWarning
+            If a new value lies outside of the training range, or a category was never met.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import make_panel
+        >>> table = make_panel(2, 60, random_state=0)[["series", "date", "sales", "price"]]
+        >>> model = FusionForecaster(
+        ...     horizon=2, time="date", series="series", target="sales", known="price",
+        ...     context_length=8, hidden_size=8, max_epochs=1, verbose=0,
+        ... ).fit(table)
+        >>> future = model.make_future_dataframe().assign(price=table["price"].median())
+        >>> found = model.what_if({"price": table["price"].min()}, future=future)
+        >>> found.columns.tolist()
+        ['series', 'date', 'statistic', 'forecast', 'changed', 'difference']
+        """
+        check_is_fitted(self)
+        from tsfusion.explain.what_if import Change, paired
+
+        levels = check_levels(self.quantiles if quantiles is None else quantiles)
+        change = Change(self._fitted.encoder, changes, start=start, end=end, series=series)
+        memory, rows = self._following(future, horizon, context)
+        change.check_reaches(memory, rows)
+        other = change.applied(memory, self._memory), change.applied(rows, self._memory)
+        found = [self._answer(memory, rows, "future", levels)]
+        with warnings.catch_warnings():
+            # Whatever there is to say of these rows has been said once.
+            warnings.simplefilter("ignore")
+            found.append(self._answer(*other, "future", levels))
+        trained = len(self.levels_)
+        values = [
+            np.column_stack([mean_of_quantiles(v[:, :trained], self.levels_), v[:, trained:]])
+            for v in found
+        ]
+        return paired(self._keys(rows), ["mean", *(f"q{level:g}" for level in levels)], *values)
 
     def backtest(
         self, X: Any, y: Any = None, *, models: Any = None, **options: Any

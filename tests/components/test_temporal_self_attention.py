@@ -66,6 +66,20 @@ def test_masked_keys_and_rows_without_any() -> None:
     check(normal(2, 3, 5), normal(2, 7, 5, seed=9), causal, key_mask=keys, use_causal_mask=True)
 
 
+def test_uniform_attention_looks_at_all_visible_keys_alike() -> None:
+    keys = np.ones((2, 7), bool)
+    keys[0, :3] = False
+    layer = TemporalSelfAttention(6, 2)
+    _, scores = layer(
+        normal(2, 3, 5), normal(2, 7, 5, seed=9), key_mask=keys, use_causal_mask=True,
+        return_attention_scores=True, uniform=True,
+    )  # fmt: skip
+    visible = keys[:, None] & np.tril(np.ones((3, 7), bool), k=4)
+    expected = visible / visible.sum(axis=-1, keepdims=True)
+    for head in range(2):
+        np.testing.assert_allclose(ops.convert_to_numpy(scores)[:, head], expected, atol=1e-6)
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match="`hidden_size` to be a multiple of `num_heads`"):
         TemporalSelfAttention(6, 4)

@@ -324,6 +324,24 @@ def test_a_path_knocked_out_carries_nothing(path: str) -> None:
     np.testing.assert_allclose(both[1], both[0], atol=1e-6)
 
 
+def test_without_attention_all_known_steps_are_looked_at_alike() -> None:
+    model = make(FULL)
+    inputs = windows(FULL)
+    hidden = np.zeros((B, T), bool)
+    hidden[:, -2] = True
+    inputs["past_mask"] = ~hidden
+    found = run(model, inputs, return_attention=True, without=["attention"])
+    short = ~hidden[:, -S:]
+    expected = short / short.sum(axis=1, keepdims=True)
+    scores = found["short_attention"]
+    np.testing.assert_allclose(
+        scores, np.broadcast_to(expected[:, None, None], scores.shape), atol=1e-6
+    )
+    long = found["long_attention"]
+    np.testing.assert_allclose(long.max(-1), 1 / (long > 0).sum(-1), atol=1e-6)
+    assert np.abs(found["quantiles"] - run(model, inputs)).max() > 1e-5
+
+
 @pytest.mark.heavy
 def test_quantiles_never_cross() -> None:
     config = {**REALS, "quantiles": np.linspace(0.05, 0.95, 19).tolist()}

@@ -173,6 +173,7 @@ class HierarchicalAttention(Layer):
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
+        uniform: bool = False,
     ) -> Any:
         """Return (B, T, units) or (B, Tq, units), and both scores if asked for.
 
@@ -192,6 +193,9 @@ class HierarchicalAttention(Layer):
             Whether to return the scores of both branches as well.
         training : bool, optional
             Without effect: there is no dropout.
+        uniform : bool
+            Whether to look at all steps alike, whatever they hold: what the attention adds to that
+            is what it is worth.
         """
         owner = type(self).__name__
         self._check_shapes(shapes_of(inputs), None if query is None else shapes_of(query))
@@ -218,6 +222,8 @@ class HierarchicalAttention(Layer):
                 attend(
                     attention,
                     who,
+                    # Keys that are equal are looked at equally.
+                    window * 0 if uniform else window,
                     window,
                     mask=allowed,
                     return_scores=return_attention_scores,
@@ -251,6 +257,7 @@ class HierarchicalAttention(Layer):
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
+        uniform: bool = False,
     ) -> Any:
         """Return the symbolic output, and both symbolic scores if asked for."""
         shapes = shapes_of(inputs)

@@ -103,6 +103,7 @@ class TemporalSelfAttention(Layer):
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
+        uniform: bool = False,
     ) -> Any:
         """Return the attended values and, on request, each head's scores.
 
@@ -125,6 +126,8 @@ class TemporalSelfAttention(Layer):
             Whether to return the scores too.
         training : bool, optional
             Whether to drop features.
+        uniform : bool, default=False
+            Whether to look at all visible keys alike, whatever they hold.
 
         Returns
         -------
@@ -135,7 +138,7 @@ class TemporalSelfAttention(Layer):
             if key_mask is None:
                 key_mask = mask if mask is not None else query_mask
         visible = self._visible(query, key, attention_mask, key_mask, use_causal_mask)
-        scores = self._scores(query, key, visible)
+        scores = self._scores(query, key * 0 if uniform else key, visible)
         values = ops.matmul(key, self.key_value_kernel[:, self.hidden_size :])
         heads = ops.cast(ops.mean(scores, axis=1), values.dtype)
         outputs = ops.matmul(ops.matmul(heads, values), self.output_kernel)

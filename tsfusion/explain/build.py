@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 from keras import ops
@@ -13,34 +14,96 @@ from keras import ops
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, training_windows
-from tsfusion.exceptions import DataWarning
+from tsfusion.exceptions import DataWarning, ExplanationWarning
+from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights, run_in_chunks
+from tsfusion.explain.donors import Donors
 from tsfusion.explain.explanation import Branch, Explanation
+from tsfusion.explain.paths import knock_out
+from tsfusion.explain.regimes import MemoryUse, Reference, find_regimes, memory_use
+from tsfusion.explain.trust import examine
 from tsfusion.prediction import Fitted, RowPlan
 
-__all__ = ["explain_history", "explain_rows"]
-
-_CHUNK = 64
+__all__ = ["METHODS", "Asked", "explain_history", "explain_rows"]
 
 
-class _View(keras.Model):
-    """A network that hands out its attention; holds no weight of its own."""
-
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__(name="view")
-        self.network = network
-
-    def build(self, input_shape: Any = None) -> None:
-        """Nothing to build: the network is."""
-        self.built = True
-
-    def call(self, inputs: Any) -> Any:
-        """Return quantiles, attention and selection weights."""
-        return self.network(inputs, training=False, return_attention=True)
+METHODS = ("attention", "selection", "attribution", "paths", "regimes", "memory")
+# Windows of the known history that the attention of a window is compared with.
+_REFERENCE = 256
 
 
-def explain_history(
-    fitted: Fitted, model: Any, memory: Rows, max_windows: int, lags_of: list[Any]
-) -> Explanation:
+@dataclass(frozen=True)
+class Asked:
+    """What an explanation is to hold; made by `Asked.of`, which checks it."""
+
+    max_windows: int
+    lags_of: list[Any]
+    horizons: tuple[int, ...] | None
+    quantile: float
+    methods: tuple[str, ...]
+    checks: str | None
+    baselines: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls, horizon: int, *, max_windows: Any, lags_of: Any, horizons: Any, quantile: Any,
+        methods: Any, checks: Any, baselines: Any, random_state: Any,
+    ) -> Asked:  # fmt: skip
+        """Return the request, or raise ``ValueError`` about what is wrong with it."""
+        for name, value in (("max_windows", max_windows), ("baselines", baselines)):
+            if not _is_int(value) or value < 1:
+                raise ValueError(f"{name}: expected an integer >= 1, received {value!r}.")
+        listed = list(lags_of) if isinstance(lags_of, (list, tuple)) else [lags_of]
+        methods = tuple(_listed(methods))
+        wrong = [name for name in methods if name not in METHODS]
+        if wrong or not methods:
+            raise ValueError(f"methods: expected some of {METHODS}, received {wrong or methods!r}.")
+        if checks not in ("fast", "full", None):
+            raise ValueError(f"checks: expected 'fast', 'full' or None, received {checks!r}.")
+        if checks == "full" and "attribution" not in methods:
+            methods = (*methods, "attribution")
+        number = isinstance(quantile, Real) and not isinstance(quantile, bool)
+        if not number or not 0 < quantile < 1:
+            raise ValueError(f"quantile: expected one number in (0, 1), received {quantile!r}.")
+        return cls(
+            max_windows=int(max_windows),
+            lags_of=[] if lags_of is None else listed,
+            horizons=_check_horizons(horizons, horizon),
+            quantile=float(quantile),
+            methods=methods,
+            checks=checks,
+            baselines=int(baselines),
+            # A generator would move on, and the next explanation would be another.
+            seed=int(random_state) if _is_int(random_state) else 0,
+        )
+
+    def keep(self, step: np.ndarray) -> np.ndarray:
+        """Return (R,) whether each forecast's step is asked for."""
+        return np.ones(len(step), bool) if self.horizons is None else np.isin(step, self.horizons)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple, set, range, np.ndarray)) else [value]
+
+
+def _check_horizons(horizons: Any, horizon: int) -> tuple[int, ...] | None:
+    if horizons is None:
+        return None
+    listed = _listed(horizons)
+    wrong = [step for step in listed if not _is_int(step) or not 1 <= step <= horizon]
+    if wrong or not listed:
+        raise ValueError(
+            f"horizons: expected steps ahead from 1 to the horizon of {horizon}, received "
+            f"{wrong or listed}."
+        )
+    return tuple(sorted({int(step) for step in listed}))
+
+
+def explain_history(fitted: Fitted, model: Any, memory: Rows, asked: Asked) -> Explanation:
     """Explain whole horizons at cutoffs spread evenly over the known history."""
     panel = fitted.panel(memory)
     windows = training_windows(
@@ -51,17 +114,30 @@ def explain_history(
             "Nothing to explain: no series has two known targets. Pass X, or history in context=."
         )
     full = windows.origin - panel.offsets[windows.series] >= fitted.context_length
-    windows = (windows.take(full) if full.any() else windows).thinned(max_windows)
+    windows = (windows.take(full) if full.any() else windows).thinned(asked.max_windows)
     window = np.repeat(np.arange(len(windows)), fitted.horizon)
     step = np.tile(np.arange(1, fitted.horizon + 1), len(windows))
     inside = windows.origin[window] + step - 1 < panel.offsets[windows.series[window] + 1]
-    return _explain(fitted, model, panel, windows, window[inside], step[inside], None, lags_of)
+    inside &= asked.keep(step)
+    if not inside.any():
+        raise ValueError(
+            f"horizons: no series of the known history has steps {list(asked.horizons or ())} "
+            "ahead of a known target. Leave horizons out, or pass X."
+        )
+    return _explain(
+        fitted, model, memory, panel, windows, window[inside], step[inside], None, asked
+    )
 
 
 def explain_rows(
-    fitted: Fitted, model: Any, plan: RowPlan, max_windows: int, lags_of: list[Any]
+    fitted: Fitted, model: Any, memory: Rows, plan: RowPlan, asked: Asked
 ) -> Explanation:
     """Explain the forecasts of given rows."""
+    if len(plan.step) == 0:
+        raise ValueError("explain: X has no row to explain.")
+    if asked.horizons is not None:
+        plan = _at_horizons(plan, asked)
+    max_windows = asked.max_windows
     past = plan.step > fitted.horizon
     if past.any():
         raise ValueError(
@@ -84,12 +160,32 @@ def explain_rows(
         known = (plan.real[kept], plan.categorical[kept])
     else:
         known = (plan.real, plan.categorical)
-    return _explain(fitted, model, plan.panel, windows, window, step, known, lags_of)
+    return _explain(fitted, model, memory, plan.panel, windows, window, step, known, asked)
+
+
+def _at_horizons(plan: RowPlan, asked: Asked) -> RowPlan:
+    """Return the rows at the steps asked for, and their windows."""
+    kept = asked.keep(plan.step)
+    if not kept.any():
+        raise ValueError(
+            f"horizons: no row of X is at the steps {list(asked.horizons or ())} ahead of its last "
+            f"known target; they are at {sorted({int(step) for step in plan.step})}."
+        )
+    used, window = np.unique(plan.window[kept], return_inverse=True)
+    return replace(
+        plan,
+        windows=plan.windows.take(used),
+        window=window,
+        step=plan.step[kept],
+        real=plan.real[kept],
+        categorical=plan.categorical[kept],
+    )
 
 
 def _explain(
-    fitted: Fitted, model: Any, panel: Panel, windows: WindowIndex, window: np.ndarray,
-    step: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None, lags_of: list[Any],
+    fitted: Fitted, model: Any, memory: Rows, panel: Panel, windows: WindowIndex,
+    window: np.ndarray, step: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None,
+    asked: Asked,
 ) -> Explanation:  # fmt: skip
     batch = gather(panel, windows, context_length=fitted.context_length, horizon=fitted.horizon)
     if known is not None:
@@ -97,15 +193,21 @@ def _explain(
             if name in batch:
                 batch[name][window, step - 1] = values
     variables = _Variables.of(fitted, panel)
-    variables.check_past(lags_of)
+    variables.check_past(asked.lags_of)
     inputs, loc, scale = _scale(model, batch)
-    outputs = _in_chunks(_View(model.network), inputs)
+    outputs = run_in_chunks(model.network, inputs, return_attention=True)
     series = windows.series
-    median = outputs["quantiles"][:, :, fitted.median] * scale[:, :, 0] + loc[:, :, 0]
-    median = fitted.in_user_units(panel, series, median)
+    task = Task(
+        fitted, model, panel, windows, batch, window, step,
+        level_weights(fitted.levels, asked.quantile),
+    )  # fmt: skip
+    quantiles = outputs["quantiles"].astype(np.float64) * scale + loc
+    entry = np.arange(len(window))
     times = _times(fitted, panel, windows)
     context = fitted.context_length
-    return Explanation(
+    branches = _branches(model.network, outputs, context, window, step)
+    evidence = _Evidence.of(task, outputs, branches, quantiles, memory, asked)
+    found = Explanation(
         series_names=fitted.encoder.roles.series,
         series_labels=panel.labels[series],
         cutoffs=times[1],
@@ -113,17 +215,83 @@ def _explain(
         step=step,
         target_times=times[0][window * (context + fitted.horizon) + context + step - 1],
         source_times=times[0],
-        branches=_branches(model.network, outputs, context, window, step),
+        branches=branches,
         context_length=context,
         weights=variables.weights(outputs, batch),
         roles=variables.roles,
         sensitivity_shares=_sensitivity(fitted, model.network, inputs, outputs, variables),
-        median=median[window, step - 1],
+        median=task.in_user_units(entry, quantiles[window, step - 1, fitted.median]),
         lag_changes={
             name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
-            for name in lags_of
+            for name in asked.lags_of
         },
+        quantile=asked.quantile,
+        value=task.in_user_units(entry, quantiles[window, step - 1] @ task.weights),
+        spread=(panel.unit[series] * scale[:, 0, 0])[window],
+        cells=variables.cells,
+        attributed=evidence.attributed,
+        path_table=evidence.paths,
+        trust_table=evidence.trust,
+        regime_table=evidence.regimes,
+        memory_use=evidence.memory,
     )
+    _warn_of_attention(found, asked)
+    return found
+
+
+def _warn_of_attention(found: Explanation, asked: Asked) -> None:
+    """Warn where attention stands alone and the forecast does not rest on it."""
+    if found.trust_table is None or "attention" not in asked.methods:
+        return
+    row = found.trust_table[found.trust_table["check"] == "necessity"]
+    if "attribution" in asked.methods or not (row["value"] < row["threshold"]).any():
+        return
+    warnings.warn(
+        f"explain: {row['verdict'].iloc[0]} Prefer methods=('attribution',), or see trust.",
+        ExplanationWarning,
+        stacklevel=5,
+    )
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is found beside attention and selection; None for what was not asked for."""
+
+    attributed: Attribution | None = None
+    paths: pd.DataFrame | None = None
+    trust: pd.DataFrame | None = None
+    regimes: pd.DataFrame | None = None
+    memory: MemoryUse | None = None
+
+    @classmethod
+    def of(
+        cls, task: Task, outputs: dict, branches: tuple[Branch, ...], quantiles: np.ndarray,
+        memory: Rows, asked: Asked,
+    ) -> _Evidence:  # fmt: skip
+        """Find it, in an order in which one part can use another."""
+        if asked.checks is None and not {"attribution", "paths", "regimes", "memory"} & set(
+            asked.methods
+        ):
+            return cls()
+        donors = Donors.of(task.fitted, task.fitted.panel(memory))
+        rng = np.random.default_rng(asked.seed)
+        attributed = None
+        if "attribution" in asked.methods:
+            attributed = attribute(task, donors, asked.baselines, rng)
+        paths = knock_out(task, rng) if "paths" in asked.methods else None
+        trust = None
+        if asked.checks is not None:
+            trust = examine(
+                task, donors, branches, quantiles, attributed, rng, full=asked.checks == "full"
+            )
+        regimes = use = None
+        if {"regimes", "memory"} & set(asked.methods):
+            reference = Reference.of(task, donors, _REFERENCE)
+            if "regimes" in asked.methods:
+                regimes = find_regimes(task, outputs, reference, rng)
+            if "memory" in asked.methods:
+                use = memory_use(task, outputs, reference)
+        return cls(attributed, paths, trust, regimes, use)
 
 
 def _branches(
@@ -152,21 +320,6 @@ def _scale(model: Any, batch: dict[str, np.ndarray]) -> tuple[dict, np.ndarray, 
     inputs = {key: value for key, value in batch.items() if key != "fallback_loc"}
     inputs["past_real"] = ops.convert_to_numpy(past)
     return inputs, ops.convert_to_numpy(loc), ops.convert_to_numpy(scale)
-
-
-def _in_chunks(model: Any, inputs: dict[str, np.ndarray]) -> Any:
-    """Predict by chunks of one size (the last is padded), so that one shape is compiled."""
-    size = len(inputs["past_real"])
-    parts = []
-    for first in range(0, size, _CHUNK):
-        part = {key: value[first : first + _CHUNK] for key, value in inputs.items()}
-        short = _CHUNK - len(part["past_real"])
-        if short:
-            part = {k: np.concatenate([v, np.repeat(v[:1], short, 0)]) for k, v in part.items()}
-        parts.append(model.predict_on_batch(part))
-    if isinstance(parts[0], dict):
-        return {key: np.concatenate([part[key] for part in parts])[:size] for key in parts[0]}
-    return np.concatenate(parts)[:size]
 
 
 def _times(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[pd.Index, pd.Index]:
@@ -223,6 +376,15 @@ class _Variables:
             role,
             parts,
         )
+
+    @property
+    def cells(self) -> dict[str, list[Any]]:
+        """The variable of each column of each input."""
+        found: dict[str, dict[int, Any]] = {}
+        for name, parts in self.parts.items():
+            for key, i in parts:
+                found.setdefault(key, {})[i] = name
+        return {key: [names[i] for i in range(len(names))] for key, names in found.items()}
 
     def check_past(self, names: list[Any]) -> None:
         """Raise if a variable has no past."""
@@ -282,7 +444,8 @@ def _sensitivity(
             values = changed[key].copy()
             values[..., i] = values[donor][..., i]
             changed[key] = values
-        moved = _median(fitted, changed, _in_chunks(network, changed))
+        found = run_in_chunks(network, changed, times=len(variables.parts))
+        moved = _median(fitted, changed, found)
         change[name] = float(np.abs(moved - base).mean())
     total = sum(change.values()) or 1.0
     return {name: value / total for name, value in change.items()}
@@ -308,7 +471,7 @@ def _lag_change(
         values = original.copy()
         values[:, past, i] = original[donor, past, i]
         changed = {**inputs, key: values}
-        moved = _median(fitted, changed, _in_chunks(network, changed))
+        moved = _median(fitted, changed, run_in_chunks(network, changed, times=context))
         change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
         result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
     return result

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from tsfusion.explain.attribution import Attribution
+    from tsfusion.explain.regimes import MemoryUse
 
 __all__ = ["Branch", "Explanation"]
 
@@ -73,6 +77,14 @@ class Explanation:
     lag_changes : dict
         Variable -> (T, H) mean absolute change of the forecast, in units of each window, when the
         variable's value at one past step is taken from another window; NaN where no window counts.
+    quantile : float
+        The quantile explained.
+    value, spread : ndarray of float64, shape (E,)
+        The forecast of that quantile, and the spread of its window, in units of the target.
+    cells : dict of list
+        The variable of each column of each input of the network.
+    attributed, path_table, trust_table, regime_table, memory_use
+        What ``methods`` and ``checks`` asked for; None otherwise.
     """
 
     series_names: tuple[Any, ...]
@@ -89,6 +101,15 @@ class Explanation:
     sensitivity_shares: dict[Any, float] | None
     median: np.ndarray
     lag_changes: dict[Any, np.ndarray]
+    quantile: float = 0.5
+    value: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    spread: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    cells: dict[str, list[Any]] = field(default_factory=dict)
+    attributed: Attribution | None = None
+    path_table: pd.DataFrame | None = None
+    trust_table: pd.DataFrame | None = None
+    regime_table: pd.DataFrame | None = None
+    memory_use: MemoryUse | None = None
 
     def __repr__(self) -> str:
         return (
@@ -117,13 +138,106 @@ class Explanation:
 
     @property
     def forecast(self) -> pd.DataFrame:
-        """The forecasts explained: series, ``cutoff``, ``horizon``, ``target_time``, ``median``."""
+        """The forecasts explained: series, ``cutoff``, ``horizon``, ``target_time``, ``median``.
+
+        With another ``quantile`` also that, as ``q0.9``; with attribution also ``baseline``, the
+        mean forecast of the baselines.
+        """
+        table = {
+            **self._labels(self.window),
+            "horizon": self.step,
+            "target_time": self.target_times,
+            "median": self.median,
+        }
+        if self.quantile != 0.5:
+            table[f"q{self.quantile:g}"] = self.value
+        if self.attributed is not None:
+            table["baseline"] = self.attributed.baseline
+        return pd.DataFrame(table)
+
+    @property
+    def attribution(self) -> pd.DataFrame:
+        """What moved each forecast away from its baseline, one row per value that did.
+
+        Columns: series, ``cutoff``, ``horizon``, ``variable``, ``source_time`` (missing for a
+        static variable), ``value`` (signed, in units of the target), ``baseline`` (the mean
+        forecast of the baselines). Over the rows of a forecast, values and baseline add up to it.
+        See `tsfusion.explain.attribution.attribute`.
+
+        Raises
+        ------
+        ValueError
+            If ``methods`` did not ask for it.
+        """
+        return self._attribution.copy()
+
+    @property
+    def paths(self) -> pd.DataFrame:
+        """What each path of the network carries, found by doing without it.
+
+        Columns: ``path``, ``change`` (mean absolute change of the forecast, in units of the
+        target), ``share`` (of all changes, every series counted in its own spread),
+        ``loss_ratio``, ``low``, ``high`` (pinball loss without it by that with it, and its 95 %
+        interval; NaN where no target is known). Changes do not add up: paths can stand in for each
+        other.
+        """
+        return self._given(self.path_table, "methods", "paths").copy()
+
+    @property
+    def trust(self) -> pd.DataFrame:
+        """How far the explanation can be trusted.
+
+        Columns: ``check``, ``value``, ``low``, ``high`` (95 % interval, where there is one),
+        ``threshold``, ``passed``, ``verdict``.
+        """
+        return self._given(self.trust_table, "checks", "fast").copy()
+
+    def regimes(self) -> pd.DataFrame:
+        """Return how far each window's attention is from the mean of training.
+
+        Columns: series, ``cutoff``, ``distance`` (0 to 1; see
+        `tsfusion.explain.regimes.pattern_distance`), ``threshold`` (upper bound of the 99 %
+        quantile of training, by a block bootstrap), ``unusual``.
+        """
+        table = self._given(self.regime_table, "methods", "regimes")
+        labels = pd.DataFrame(self._labels(np.arange(len(self.cutoffs))))
+        return pd.concat([labels, table], axis=1)
+
+    @property
+    def memory(self) -> pd.DataFrame:
+        """The slots that windows read: series, ``cutoff``, ``slot``, ``weight``, ``usual``.
+
+        Weights of a window sum to 1; ``usual`` is the mean over training windows.
+        """
+        use = self._given(self.memory_use, "methods", "memory")
+        windows, slots = use.weights.shape
+        window = np.repeat(np.arange(windows), slots)
         return pd.DataFrame(
             {
-                **self._labels(self.window),
-                "horizon": self.step,
-                "target_time": self.target_times,
-                "median": self.median,
+                **self._labels(window),
+                "slot": np.tile(np.arange(slots), windows),
+                "weight": use.weights.reshape(-1),
+                "usual": np.tile(use.usual, windows),
+            }
+        )
+
+    @property
+    def prototypes(self) -> pd.DataFrame:
+        """The training windows that read the memory most alike, the nearest first.
+
+        Columns: series, ``cutoff``, ``rank`` (from 1), ``prototype_series``,
+        ``prototype_cutoff``, ``similarity`` (cosine of the addresses).
+        """
+        use = self._given(self.memory_use, "methods", "memory")
+        windows, near = use.nearest.shape
+        found = use.nearest.reshape(-1)
+        return pd.DataFrame(
+            {
+                **self._labels(np.repeat(np.arange(windows), near)),
+                "rank": np.tile(np.arange(1, near + 1), windows),
+                "prototype_series": use.labels[found],
+                "prototype_cutoff": use.cutoffs[found],
+                "similarity": use.similarity.reshape(-1),
             }
         )
 
@@ -141,18 +255,24 @@ class Explanation:
 
         Columns: ``variable``, ``role``, ``sensitivity`` (share of the mean absolute change of the
         forecast, in units of each window, when the variable is replaced by that of another window;
-        NaN where only one window was explained), and the mean selection weights ``past``,
-        ``future``, ``static`` (NaN where the variable has no part).
+        NaN where only one window was explained), ``attribution`` (where it was asked for: share
+        of the mean absolute attribution of the variable's values together, in units of each
+        window), and the mean selection weights ``past``, ``future``, ``static`` (NaN where the
+        variable has no part). Ordered by attribution, else sensitivity.
         """
         table = pd.DataFrame(
             {"variable": list(self.roles), "role": list(self.roles.values())}, dtype=object
         )
         shares = self.sensitivity_shares or {}
         table["sensitivity"] = [shares.get(name, np.nan) for name in self.roles]
+        if self.attributed is not None:
+            found = self._attribution_shares()
+            table["attribution"] = [found[name] for name in self.roles]
         for block in ("past", "future", "static"):
             mean = self.weights[block].mean() if block in self.weights else pd.Series(dtype=float)
             table[block] = [float(mean.get(name, np.nan)) for name in self.roles]
-        order = table["sensitivity"].fillna(table["past"]).to_numpy(dtype=float)
+        first = "attribution" if self.attributed is not None else "sensitivity"
+        order = table[first].fillna(table["past"]).to_numpy(dtype=float)
         return table.iloc[np.argsort(-np.nan_to_num(order), kind="stable")].reset_index(drop=True)
 
     @property
@@ -225,11 +345,30 @@ class Explanation:
         lines.append(f"Most attention per step{where} went to the lags {named}.")
         table = self.importance()
         if self.sensitivity_shares:
+            first = table.sort_values("sensitivity", ascending=False, kind="stable")
             named = ", ".join(
                 f"{name} ({share:.0%})"
-                for name, share in zip(table["variable"][:3], table["sensitivity"][:3])
+                for name, share in zip(first["variable"][:3], first["sensitivity"][:3])
             )
             lines.append(f"The forecast is most sensitive to {named}.")
+        if self.attributed is not None:
+            named = ", ".join(
+                f"{name} ({share:.0%})"
+                for name, share in zip(table["variable"][:3], table["attribution"][:3])
+            )
+            lines.append(f"What moved it away from the baselines was {named}.")
+        if self.path_table is not None:
+            first = self.path_table.sort_values("share", ascending=False, kind="stable")
+            named = ", ".join(
+                f"{path} ({share:.0%})"
+                for path, share in zip(first["path"][:3], first["share"][:3])
+            )
+            lines.append(f"It changes most without the paths {named}.")
+        if self.regime_table is not None:
+            unusual = int(self.regime_table["unusual"].sum())
+            lines.append(f"In {unusual} of the windows the attention is unusual.")
+        if self.trust_table is not None:
+            lines += self.trust_table["verdict"].tolist()
         return " ".join(lines)
 
     def plot_attention(self, ax: Any = None, *, branch: str | None = None) -> Any:
@@ -286,6 +425,56 @@ class Explanation:
         }
         columns["cutoff"] = self.cutoffs[window]
         return columns
+
+    def _given(self, table: Any, parameter: str, name: str) -> Any:
+        if table is None:
+            raise ValueError(f"This was not computed: ask for it in explain({parameter}={name!r}).")
+        return table
+
+    def _attribution_shares(self) -> dict[Any, float]:
+        """Return each variable's share, the values of a variable taken together."""
+        found = self._given(self.attributed, "methods", "attribution")
+        spread = np.maximum(np.abs(self.spread), np.finfo(float).tiny)
+        total: dict[Any, np.ndarray] = {name: np.zeros(len(spread)) for name in self.roles}
+        for key, value in found.values.items():
+            by_variable = value.reshape(len(value), -1, value.shape[-1]).sum(axis=1, dtype=float)
+            for i, name in enumerate(self.cells[key]):
+                total[name] += by_variable[:, i]
+        mean = {name: float((np.abs(value) / spread).mean()) for name, value in total.items()}
+        whole = sum(mean.values()) or 1.0
+        return {name: value / whole for name, value in mean.items()}
+
+    @cached_property
+    def _attribution(self) -> pd.DataFrame:
+        found = self._given(self.attributed, "methods", "attribution")
+        steps = len(self.source_times) // max(len(self.cutoffs), 1)
+        first = {"past": 0, "future": self.context_length}
+        entries, places, variables, values = [], [], [], []
+        for key, value in found.values.items():
+            entry, *step, column = np.nonzero(value)
+            role = key.split("_")[0]
+            place = np.full(len(entry), -1)
+            if step:
+                place = self.window[entry] * steps + first[role] + step[0]
+            entries.append(entry)
+            places.append(place)
+            variables.append(np.asarray(self.cells[key], dtype=object)[column])
+            values.append(value[(entry, *step, column)].astype(np.float64))
+        entry, place = np.concatenate(entries), np.concatenate(places)
+        order = np.argsort(entry, kind="stable")
+        entry, place = entry[order], place[order]
+        # A place that is not there, -1, gives a missing time, of whatever kind the times are.
+        times = pd.Series(self.source_times).reindex(place).array
+        return pd.DataFrame(
+            {
+                **self._labels(self.window[entry]),
+                "horizon": self.step[entry],
+                "variable": np.concatenate(variables)[order],
+                "source_time": times,
+                "value": np.concatenate(values)[order],
+                "baseline": found.baseline[entry],
+            }
+        )
 
     def _lags(self, branch: Branch) -> np.ndarray:
         """(E, K) steps from each source to the target; negative where the source is later."""

@@ -19,7 +19,7 @@ from tsfusion.components.quantile_head import check_levels
 from tsfusion.components.real_embedding import RealEmbedding
 from tsfusion.components.variable_selection import VariableSelection
 
-__all__ = ["DECILES", "ROLES", "GatedSkip", "WindowNetwork"]
+__all__ = ["DECILES", "ROLES", "GatedSkip", "WindowNetwork", "embed_codes"]
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ROLES = ("past", "future", "static")
@@ -148,7 +148,8 @@ class WindowNetwork(keras.Model):
         if getattr(self, f"{role}_cardinalities"):
             codes = inputs[f"{role}_categorical"]
             masks.append(ops.ones_like(codes, dtype="bool"))
-            arguments["embedded"] = getattr(self, f"{role}_categorical_embedding")(codes)
+            layer = getattr(self, f"{role}_categorical_embedding")
+            arguments["embedded"] = embed_codes(layer, role, inputs)
         mask = masks[0] if len(masks) == 1 else ops.concatenate(masks, axis=-1)
         if steps is not None:
             mask = mask & steps[:, :, None]
@@ -283,6 +284,21 @@ class GatedSkip(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dropout_rate": self.dropout_rate}
+
+
+def embed_codes(layer: Any, role: str, inputs: dict[str, Any]) -> Any:
+    """Return the embedded categories of a role, (B, T, V, D).
+
+    With the inputs ``{role}_reference`` (codes, as ``{role}_categorical``) and ``{role}_share``
+    (B, T, V) in [0, 1], what stands on the line between the embeddings of two categories: 0 is the
+    reference. So a forecast has a slope also along a category, which attribution needs.
+    """
+    embedded = layer(inputs[f"{role}_categorical"])
+    share = inputs.get(f"{role}_share")
+    if share is None:
+        return embedded
+    reference = layer(inputs[f"{role}_reference"])
+    return reference + ops.cast(share, embedded.dtype)[..., None] * (embedded - reference)
 
 
 def _check_count(owner: str, name: str, value: Any) -> int:

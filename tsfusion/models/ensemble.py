@@ -49,6 +49,11 @@ class Ensemble(keras.Model):
         """Return the steps that each token of the long window covers, (P, 2)."""
         return self.members[0].token_spans()
 
+    @property
+    def knockouts(self) -> tuple[str, ...]:
+        """The paths that there are to knock out, by the names that ``without`` takes."""
+        return self.members[0].knockouts
+
     def call(self, inputs: dict[str, Any], training: Any = None, **kwargs: Any) -> Any:
         """Return the mean of the members' outputs."""
         outputs = [member(inputs, training=training, **kwargs) for member in self.members]

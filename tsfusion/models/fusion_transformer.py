@@ -17,11 +17,12 @@ from tsfusion.components.memory_augmented_attention import MemoryAugmentedAttent
 from tsfusion.components.patch_embedding import PatchEmbedding
 from tsfusion.components.quantile_head import QuantileHead
 from tsfusion.components.recurrent_encoder import RecurrentEncoder
-from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork
+from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork, embed_codes
 
 __all__ = ["PATHS", "FusionTransformer"]
 
 PATHS = ("short", "long", "memory", "recurrent", "linear", "static")
+_WITHOUT = (*PATHS, "attention")
 # At most about this many tokens stand for the long window, however long it is.
 _TOKENS = 32
 # Width of a category's embedding within a patch, where it has a matrix product of its own.
@@ -262,8 +263,10 @@ class FusionTransformer(WindowNetwork):
             to every quantile), with a memory ``memory_attention (B, N, S, M)``, and for each role
             that has variables, reals first, ``past_selection (B, S, V)``,
             ``future_selection (B, H, V)`` and ``static_selection (B, V)``.
-        without : sequence of {"short", "long", "memory", "recurrent", "linear", "static"}
-            Paths to knock out: what they carry is replaced by zeros.
+        without : sequence of {"short", "long", "memory", "recurrent", "linear", "static", \
+"attention"}
+            Paths to knock out: what they carry is replaced by zeros. Without ``"attention"``, the
+            horizon looks at all known steps of both windows alike.
 
         Returns
         -------
@@ -306,6 +309,7 @@ class FusionTransformer(WindowNetwork):
             query=query,
             mask=[short_mask, token_mask],
             return_attention_scores=True,
+            uniform="attention" in without,
         )
         outputs = self.attention_skip(attended, query, training=training)
         outputs = self.position_wise(outputs, training=training)
@@ -362,7 +366,7 @@ class FusionTransformer(WindowNetwork):
             ops.cast(known[..., :1], reals.dtype),
         ]
         if self.patch_codes is not None:
-            codes = self.patch_codes(inputs["past_categorical"])
+            codes = embed_codes(self.patch_codes, "past", inputs)
             width = len(self.past_cardinalities) * _PATCH_CODE
             columns.append(ops.reshape(codes, (-1, self.long_window, width)))
         tokens = self.patches(ops.concatenate(columns, axis=-1), mask=mask)
@@ -377,11 +381,18 @@ class FusionTransformer(WindowNetwork):
         target = ops.where(known, target, ops.zeros_like(target))
         return ops.matmul(target, ops.cast(self.linear_kernel, "float32"))
 
+    @property
+    def knockouts(self) -> tuple[str, ...]:
+        """The paths that there are to knock out, by the names that ``without`` takes."""
+        absent = {"memory": self.memory_size == 0, "linear": not self.linear}
+        absent["static"] = self._count("static") == 0
+        return tuple(path for path in PATHS if not absent.get(path, False))
+
     def _check_paths(self, without: Sequence[str]) -> None:
-        wrong = [path for path in without if path not in PATHS]
+        wrong = [path for path in without if path not in _WITHOUT]
         if isinstance(without, str) or wrong:
             raise ValueError(
-                f"{type(self).__name__}: expected `without` to list some of {PATHS}, received "
+                f"{type(self).__name__}: expected `without` to list some of {_WITHOUT}, received "
                 f"{without!r}."
             )
 

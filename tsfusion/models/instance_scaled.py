@@ -95,15 +95,19 @@ class InstanceScaled(keras.Model):
         return ops.concatenate([scaled, past[..., width:]], axis=-1), loc, scale[:, :, :1]
 
     def call(
-        self, inputs: dict[str, Any], training: Any = None, return_attention: bool = False
-    ) -> Any:
-        """Return quantiles (B, H, Q) in the units of the input, and the attention if asked for."""
+        self, inputs: dict[str, Any], training: Any = None, return_attention: bool = False,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        """Return quantiles (B, H, Q) in the units of the input, and the attention if asked for.
+
+        Further ``options`` (``without=`` of the networks) are handed to the network.
+        """
         past, loc, scale = self.scaled(inputs)
         inner = {key: value for key, value in inputs.items() if key != "fallback_loc"}
         inner["past_real"] = past
         if not return_attention:
-            return self.network(inner, training=training) * scale + loc
-        outputs = dict(self.network(inner, training=training, return_attention=True))
+            return self.network(inner, training=training, **options) * scale + loc
+        outputs = dict(self.network(inner, training=training, return_attention=True, **options))
         outputs["quantiles"] = outputs["quantiles"] * scale + loc
         return outputs
 

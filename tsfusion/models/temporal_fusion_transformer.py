@@ -171,6 +171,7 @@ class TemporalFusionTransformer(WindowNetwork):
         inputs: dict[str, Any],
         training: bool | None = None,
         return_attention: bool = False,
+        without: Sequence[str] = (),
     ) -> Any:
         """Return the quantiles and, on request, attention and selection weights.
 
@@ -184,23 +185,29 @@ class TemporalFusionTransformer(WindowNetwork):
             Whether to return a dict: ``quantiles (B, H, Q)``, ``attention (B, N, H, T + H)``, and
             for each role that has variables, reals first, ``past_selection (B, T, V)``,
             ``future_selection (B, H, V)`` and ``static_selection (B, V)``.
+        without : sequence of {"recurrent", "static", "attention"}
+            Paths to knock out: what the recurrent encoder or the static contexts carry is replaced
+            by zeros; without ``"attention"``, a step looks at all that it may see alike.
 
         Returns
         -------
         float32 tensor (B, H, Q), or a dict of float32 tensors
         """
         self._check_inputs({name: value.shape for name, value in inputs.items()})
+        self._check_paths(without)
         mask = inputs.get("past_mask")
         mask = None if mask is None else ops.cast(mask, "bool")
         found: dict[str, Any] = {}
         contexts = self._contexts(inputs, found, training)
+        if "static" in without:
+            contexts = {name: None if c is None else c * 0 for name, c in contexts.items()}
         past = self._select("past", inputs, found, contexts["selection"], mask, training)
         future = self._select("future", inputs, found, contexts["selection"], None, training)
         if future is None:
             first = past[:, :1] * 0
             future = ops.repeat(first, self.horizon, axis=1)
-        features = self._recur(past, future, contexts, mask, training)
-        outputs, scores = self._attend(features, contexts["enrichment"], mask, training)
+        features = self._recur(past, future, contexts, mask, training, without)
+        outputs, scores = self._attend(features, contexts["enrichment"], mask, training, without)
         quantiles = ops.cast(self.head(outputs), "float32")
         if not return_attention:
             return quantiles
@@ -227,6 +234,7 @@ class TemporalFusionTransformer(WindowNetwork):
         contexts: dict[str, Any],
         mask: Any,
         training: bool | None,
+        without: Sequence[str] = (),
     ) -> Any:
         """Return the temporal features of all steps, (B, T + H, D)."""
         start = None
@@ -234,15 +242,19 @@ class TemporalFusionTransformer(WindowNetwork):
             start = [contexts["hidden"], contexts["cell"]]
         encoded, state = self.encoder(past, initial_state=start, mask=mask)
         decoded, _ = self.decoder(future, initial_state=state)
+        states = ops.concatenate([encoded, decoded], axis=1)
+        if "recurrent" in without:
+            states = states * 0
         return self.recurrent_skip(
-            ops.concatenate([encoded, decoded], axis=1),
+            states,
             ops.concatenate([past, future], axis=1),
             training=training,
         )
 
     def _attend(
-        self, features: Any, context: Any, mask: Any, training: bool | None
-    ) -> tuple[Any, Any]:
+        self, features: Any, context: Any, mask: Any, training: bool | None,
+        without: Sequence[str] = (),
+    ) -> tuple[Any, Any]:  # fmt: skip
         """Return the horizon's outputs, (B, H, D), and the scores, (B, N, H, T + H)."""
         enriched = self.enrichment(features, context=context, training=training)
         last = -self.horizon
@@ -258,10 +270,24 @@ class TemporalFusionTransformer(WindowNetwork):
             use_causal_mask=True,
             return_attention_scores=True,
             training=training,
+            uniform="attention" in without,
         )
         attended = self.attention_skip(attended, queries, training=training)
         outputs = self.position_wise(attended, training=training)
         return self.output_skip(outputs, features[:, last:], training=training), scores
+
+    @property
+    def knockouts(self) -> tuple[str, ...]:
+        """The paths that there are to knock out, by the names that ``without`` takes."""
+        return ("recurrent", *(("static",) if self._count("static") else ()))
+
+    def _check_paths(self, without: Sequence[str]) -> None:
+        known = ("recurrent", "static", "attention")
+        if isinstance(without, str) or any(path not in known for path in without):
+            raise ValueError(
+                f"{type(self).__name__}: expected `without` to list some of {known}, received "
+                f"{without!r}."
+            )
 
     def _found_shapes(self, batch: int | None, past: int | None) -> dict[str, tuple[Any, ...]]:
         steps = None if past is None else past + self.horizon

@@ -1,0 +1,290 @@
+"""Attribution: sums, labels, agreement with integrals by hand, baselines of the same phase."""
+
+import copy
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import ops
+
+from tests.conftest import ROLES, SMALL, small_panel
+from tsfusion import FusionForecaster
+from tsfusion.data.windows import WindowIndex, gather, training_windows
+from tsfusion.explain.attribution import Task, attribute, level_weights
+from tsfusion.explain.donors import Donors
+from tsfusion.explain.gradients import slopes
+from tsfusion.models.instance_scaled import InstanceScaled
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+@pytest.fixture(scope="module")
+def found(fitted, future):
+    return fitted.explain(future, horizons=[1, 5], quantile=0.9, methods="attribution")
+
+
+@pytest.mark.heavy
+@pytest.mark.backends
+def test_values_and_baseline_add_up_to_the_forecast(fitted, found, future):
+    table, forecast = found.attribution, found.forecast
+    assert table.columns.tolist() == [
+        "store", "cutoff", "horizon", "variable", "source_time", "value", "baseline",
+    ]  # fmt: skip
+    keys = ["store", "cutoff", "horizon"]
+    sums = table.groupby(keys).agg(value=("value", "sum"), baseline=("baseline", "first"))
+    expected = forecast.set_index(keys).loc[sums.index]
+    distance = np.abs(expected["q0.9"] - expected["baseline"]).mean()
+    assert np.abs(sums.sum(axis=1) - expected["q0.9"]).max() < 0.01 * distance
+    rows = future["date"].isin(forecast["target_time"]).to_numpy()
+    predicted = fitted.predict(future, quantiles=[0.9])[rows, 0]
+    np.testing.assert_allclose(forecast["q0.9"], predicted, rtol=1e-5)
+
+
+def test_only_what_could_be_seen_has_a_share(fitted, found):
+    table = found.attribution
+    target_time = table["cutoff"] + pd.to_timedelta(table["horizon"], unit="D")
+    static = table["variable"].isin(ROLES["static"])
+    assert table.loc[static, "source_time"].isna().all()
+    assert static.any()
+    assert (table.loc[~static, "source_time"] <= target_time[~static]).all()
+    oldest = table["cutoff"] - pd.Timedelta(days=fitted.context_length_ - 1)
+    assert (table.loc[~static, "source_time"] >= oldest[~static]).all()
+    ahead = table[table["source_time"] > table["cutoff"]]
+    assert {"price", "event"} <= set(ahead["variable"])
+    assert not {"sales", "weather"} & set(ahead["variable"])
+    assert "day_of_week" not in set(table["variable"]), "baselines are of the same day of the week"
+
+
+def test_importance_stands_beside_the_selection_weights(found):
+    table = found.importance()
+    assert table["attribution"].sum() == pytest.approx(1)
+    assert table["attribution"].is_monotonic_decreasing
+    assert {"past", "future", "static", "sensitivity"} <= set(table)
+    values = found.attribution.groupby(["store", "horizon", "variable"])["value"].sum().abs()
+    index = pd.MultiIndex.from_arrays([found.forecast["store"], found.step])
+    spread = pd.Series(found.spread, index).reindex(values.index.droplevel(2))
+    by_hand = (values / spread.to_numpy()).groupby("variable").sum()
+    by_hand /= by_hand.sum()
+    shares = table.set_index("variable")["attribution"]
+    np.testing.assert_allclose(shares[by_hand.index], by_hand, atol=1e-6)
+    assert "moved it away from the baselines" in found.summary()
+
+
+def test_the_same_seed_gives_the_same_values(fitted, found, future):
+    again = fitted.explain(future, horizons=[1, 5], quantile=0.9, methods=["attribution"])
+    pd.testing.assert_frame_equal(again.attribution, found.attribution)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Curved(keras.Model):
+    """A network that is known, and bends: weather at lag 2 times the last price, and the target."""
+
+    def call(self, inputs, training=None, return_attention=False):
+        past = ops.nan_to_num(ops.convert_to_tensor(inputs["past_real"]))
+        future = ops.convert_to_tensor(inputs["future_real"])
+        bent = ops.tanh(past[:, -2, 1] * past[:, -1, 2] + 0.5 * past[:, -4, 0])
+        middle = (bent[:, None] + 0.2 * future[:, :, 0] ** 2)[:, :, None]
+        quantiles = middle + ops.reshape(ops.arange(-4.0, 5.0) / 10, (1, 1, 9))
+        if not return_attention:
+            return quantiles
+        return {"quantiles": quantiles, "attention": ops.ones((ops.shape(past)[0], 2, 7, 28)) / 28}
+
+
+def _curved_by_hand(x, step):
+    """The median of `Curved` with the scaling around it, in float64 and NumPy."""
+    past = x["past_real"].astype(float).copy()
+    scale = []
+    for v in range(2):
+        spread = past[:, v].std()
+        scale.append(np.sqrt((len(past) * spread**2 + 1) / (len(past) + 1)))
+    last = past[-1, 0]
+    for v in range(2):
+        past[:, v] = (past[:, v] - past[:, v].mean()) / scale[v]
+    bent = np.tanh(past[-2, 1] * past[-1, 2] + 0.5 * past[-4, 0])
+    return (bent + 0.2 * x["future_real"][step - 1, 0] ** 2) * scale[0] + last
+
+
+@pytest.mark.heavy
+@pytest.mark.backends
+def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted):
+    network = Curved()
+    network.built = True
+    model = InstanceScaled(network, num_observed=1, prior_steps=1.0)
+    model.built = True
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = WindowIndex(np.array([panel.offsets[1] + 40]), np.array([1]))
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    task = Task(
+        base, model, panel, windows, batch, np.array([0]), np.array([3]),
+        level_weights(base.levels, 0.5),
+    )  # fmt: skip
+    donors = Donors.of(base, panel)
+    found = attribute(task, donors, 2, np.random.default_rng(0))
+    chosen = donors.choose(panel, windows, 2, np.random.default_rng(0))
+    baselines = donors.batch(panel, windows, batch, chosen)
+    x = {name: batch[name][0].astype(float) for name in ("past_real", "future_real")}
+    expected = {name: np.zeros_like(value) for name, value in x.items()}
+    for k in range(2):
+        b = {name: baselines[name][k].astype(float) for name in x}
+        for share in (np.arange(200) + 0.5) / 200:
+            at = {name: b[name] + share * (x[name] - b[name]) for name in x}
+            for name, columns in (("past_real", (0, 1, 2)), ("future_real", (0,))):
+                for t in range(len(x[name])):
+                    for v in columns:
+                        ends = []
+                        for side in (1e-5, -1e-5):
+                            moved = {key: value.copy() for key, value in at.items()}
+                            moved[name][t, v] += side
+                            ends.append(_curved_by_hand(moved, 3))
+                        slope = (ends[0] - ends[1]) / 2e-5
+                        expected[name][t, v] += slope * (x[name] - b[name])[t, v] / 400
+    unit = panel.unit[1]
+    for name, value in expected.items():
+        np.testing.assert_allclose(found.values[name][0], unit * value, atol=3e-3 * unit)
+    assert np.abs(expected["past_real"]).max() > 0.05
+    others = [name for name in found.values if name not in x]
+    assert all(np.abs(found.values[name]).max() == 0 for name in others)
+
+
+@pytest.mark.heavy
+@pytest.mark.backends
+def test_slopes_are_differences_of_values(fitted):
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = training_windows(panel, None, context_length=21, horizon=7).thinned(3)
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    for role in ("past", "future", "static"):
+        codes = batch[f"{role}_categorical"]
+        batch[f"{role}_reference"] = np.ones_like(codes)
+        batch[f"{role}_share"] = np.full(codes.shape, 0.4, np.float32)
+    weights = np.zeros((3, 7, len(base.levels)), np.float32)
+    weights[:, 4, 6] = 1
+    names = [name for name in batch if name.endswith(("_real", "_share"))]
+    run = slopes(fitted.model_, names)
+    values, found = run(batch, weights)
+    expected = fitted.model_.predict_on_batch(batch)[:, 4, 6]
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)
+    rng = np.random.default_rng(0)
+    for name in names:
+        along = rng.normal(size=batch[name].shape).astype(np.float32)
+        ends = [
+            run({**batch, name: batch[name] + side * along}, weights)[0] for side in (0.01, -0.01)
+        ]
+        slope = (found[name] * along).reshape(3, -1).sum(axis=1)
+        np.testing.assert_allclose((ends[0] - ends[1]) / 0.02, slope, rtol=0.02, atol=2e-3)
+
+
+@pytest.mark.backends
+def test_a_share_stands_between_two_categories(fitted):
+    network = fitted.model_.network
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = training_windows(panel, None, context_length=21, horizon=7).thinned(3)
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    whole = fitted.model_.predict_on_batch(batch)
+    for share, name in ((1, "past_categorical"), (0, "past_reference")):
+        mixed = {**batch, "past_share": np.full(batch["past_categorical"].shape, share, np.float32)}
+        mixed["past_reference"] = mixed["past_categorical"]
+        other = "past_reference" if name == "past_categorical" else "past_categorical"
+        mixed[other] = np.ones_like(mixed[other])
+        np.testing.assert_allclose(fitted.model_.predict_on_batch(mixed), whole, atol=1e-5)
+    assert network.patch_codes is not None
+
+
+def test_baselines_have_the_phase_the_mask_and_the_level_of_the_window(fitted, history):
+    base = fitted._fitted
+    gappy = history.copy()
+    gappy.loc[(gappy["store"] == "s1") & (gappy["date"] > "2024-02-10"), "weather"] = np.nan
+    memory = fitted._with_context(gappy[gappy["store"] == "s1"])
+    panel = base.panel(memory)
+    donors = Donors.of(base, panel)
+    windows = WindowIndex(np.array([panel.offsets[1] + 43, panel.offsets[2]]), np.array([1, 1]))
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    chosen = donors.choose(panel, windows, 5, np.random.default_rng(0))
+    origins = donors.windows.origin[chosen]
+    days = panel.ordinal[origins] % 7
+    first = panel.ordinal[panel.offsets[1]]
+    np.testing.assert_array_equal(days[0], (first + 43) % 7)
+    np.testing.assert_array_equal(days[1], (first + 53) % 7)
+    assert len(np.unique(chosen[0])) == 5
+    assert (panel.ordinal[origins] + 7 <= base.encoder.boundary).all()
+    found = donors.batch(panel, windows, batch, chosen)
+    own = np.repeat([0, 1], 5)
+    for name in ("past_real", "future_real"):
+        np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(batch[name][own]))
+    in_units = panel.offset[1] + panel.unit[1] * found["past_real"][..., 0].astype(float)
+    assert np.abs(np.nanmean(in_units) - 20) < 3, "moved to the level of s1"
+    for i, origin in enumerate(origins[0]):
+        raw = panel.real[origin - 21 : origin, 0]
+        np.testing.assert_allclose(np.diff(found["past_real"][i, :, 0]), np.diff(raw), atol=1e-5)
+
+
+def test_a_few_series_are_explained_as_among_all(fitted, future):
+    options = {"horizons": [1], "methods": "attribution", "baselines": 8}
+    for stores in (["s2"], ["s0", "s2"]):
+        some = fitted.explain(future[future["store"].isin(stores)], **options).forecast
+        baseline = some.groupby("store")["baseline"].mean()
+        level = pd.Series({"s0": 10.8, "s2": 28.6})[stores]
+        # Series stand ten apart; baselines of each are at its own level.
+        assert (baseline - level).abs().max() < 5
+
+
+def test_a_transformed_target_and_the_papers_network(panel):
+    one = panel[panel["store"] == "s1"].drop(columns=["store", "region", "size", "event"])
+    model = FusionForecaster(
+        horizon=3, context_length=8, time="date", target="sales", known="price",
+        observed="weather", target_transform="log1p", architecture="tft", **SMALL,
+    ).fit(one)  # fmt: skip
+    found = model.explain(max_windows=2, horizons=3, methods="attribution", baselines=2)
+    table = found.attribution
+    sums = table.groupby("cutoff")["value"].sum() + table.groupby("cutoff")["baseline"].first()
+    expected = found.forecast.set_index("cutoff")
+    distance = np.abs(expected["median"] - expected["baseline"]).mean()
+    assert np.abs(sums - expected["median"]).max() < 0.01 * distance
+
+
+def test_times_that_are_numbers_have_missing_values_too(panel):
+    numbered = small_panel(2, 30).assign(date=lambda x: (x["date"] - x["date"].min()).dt.days)
+    model = FusionForecaster(horizon=3, context_length=8, freq=1, **ROLES, **SMALL).fit(numbered)
+    table = model.explain(max_windows=2, horizons=1, methods="attribution", baselines=1).attribution
+    assert table["source_time"].isna().any()
+    assert table["source_time"].max() <= 30
+
+
+def test_bad_requests(fitted, future):
+    for options, text in (
+        ({"horizons": 8}, "horizons: expected steps ahead from 1 to the horizon of 7, received"),
+        ({"horizons": []}, "horizons: expected steps ahead"),
+        ({"horizons": 2.5}, r"horizons: expected steps ahead .* received \[2.5\]"),
+        ({"quantile": 1.0}, r"quantile: expected one number in \(0, 1\), received 1.0"),
+        ({"quantile": [0.5]}, "quantile: expected one number"),
+        ({"methods": "shap"}, "methods: expected some of .* received"),
+        ({"methods": ()}, "methods: expected some of"),
+        ({"methods": 3}, "methods: expected some of"),
+        ({"checks": "all"}, "checks: expected 'fast', 'full' or None, received 'all'"),
+        ({"baselines": 0}, "baselines: expected an integer >= 1"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            fitted.explain(future, **options)
+    first = future[future["date"] == future["date"].min()]
+    with pytest.raises(ValueError, match="no row of X is at the steps .*3.* they are at .*1"):
+        fitted.explain(first, horizons=[3])
+    with pytest.raises(ValueError, match="X has no row"):
+        fitted.explain(future.iloc[:0])
+    with pytest.raises(ValueError, match="ask for it in explain.methods='attribution'"):
+        _ = fitted.explain(first).attribution
+
+
+def test_an_unfitted_estimator_says_so():
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        FusionForecaster().explain(methods="attribution")
+
+
+def test_the_estimator_is_left_as_it_was(fitted, future, found):
+    before = copy.deepcopy(fitted.predict(future))
+    fitted.explain(future, horizons=2, methods="attribution", baselines=1)
+    np.testing.assert_array_equal(fitted.predict(future), before)

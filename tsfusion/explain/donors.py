@@ -1,0 +1,169 @@
+"""Training windows that stand in for values of a window; relies on the data package and NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsfusion.data.calendar import season_length
+from tsfusion.data.panel import Panel
+from tsfusion.data.windows import WindowIndex, gather, training_windows
+from tsfusion.prediction import Fitted
+
+__all__ = ["Donors"]
+
+Batch = dict[str, np.ndarray]
+_ROLES = ("past", "future", "static")
+
+
+@dataclass(frozen=True)
+class Donors:
+    """Training windows by phase: the position of their first step to forecast in the season.
+
+    Attributes
+    ----------
+    fitted : Fitted
+    panel : Panel
+        The known history.
+    windows : WindowIndex
+        Sorted by phase, series and time. Windows with a whole context, if there are any.
+    phase : ndarray of int64, shape (D,)
+        Increasing.
+    season : int
+        Steps in a season; 1 where there is none.
+    level : ndarray of float64, shape (S,)
+        Mean target of each series before the validation tail, in the scaler's units.
+    """
+
+    fitted: Fitted
+    panel: Panel
+    windows: WindowIndex
+    phase: np.ndarray
+    season: int
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, fitted: Fitted, panel: Panel) -> Donors:
+        """Find the training windows in a panel of the known history.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        sizes = {"context_length": fitted.context_length, "horizon": fitted.horizon}
+        boundary = fitted.encoder.boundary
+        windows = training_windows(panel, boundary, **sizes)
+        if len(windows) == 0:
+            windows = training_windows(panel, None, **sizes)
+        if len(windows) == 0:
+            raise ValueError(
+                "explain: no window of the known history to compare with: expected a series with "
+                "two known targets. Pass the training history in context=, or fit again."
+            )
+        inside = windows.origin + fitted.horizon <= panel.offsets[windows.series + 1]
+        full = windows.origin - panel.offsets[windows.series] >= fitted.context_length
+        for kept in (full & inside, inside):
+            if kept.any():
+                windows = windows.take(kept)
+                break
+        season = _season(fitted)
+        phase = _phase(fitted, panel, windows, season)
+        order = np.argsort(phase, kind="stable")
+        return cls(fitted, panel, windows.take(order), phase[order], season, _levels(fitted, panel))
+
+    def choose(
+        self, panel: Panel, windows: WindowIndex, count: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return (W, K) donors of the phase of each window, spread evenly over series and time.
+
+        Where no training window has the phase, any may stand in.
+        """
+        phase = _phase(self.fitted, panel, windows, self.season)
+        low = np.searchsorted(self.phase, phase, side="left")
+        high = np.searchsorted(self.phase, phase, side="right")
+        low, high = np.where(high > low, low, 0), np.where(high > low, high, len(self.phase))
+        share = (np.arange(count) + rng.random((len(windows), count))) / count
+        return low[:, None] + (share * (high - low)[:, None]).astype(np.int64)
+
+    def batch(self, panel: Panel, windows: WindowIndex, batch: Batch, chosen: np.ndarray) -> Batch:
+        """Return the chosen donors' inputs (W * K, ...), as windows of the series explained.
+
+        What a window does not know stays unknown in its donors, and what a donor does not know
+        is filled in (by its own mean in that window, else by the mean of training), so that both
+        have the same mask. The target of a donor is moved to the level of the series explained.
+        """
+        index = self.windows.take(chosen.reshape(-1))
+        found = gather(
+            self.panel, index, context_length=self.fitted.context_length,
+            horizon=self.fitted.horizon,
+        )  # fmt: skip
+        own = np.repeat(np.arange(len(windows)), chosen.shape[1])
+        level = self._level_in(panel)[windows.series[own]]
+        # In float64: the level of a series in its own units may be large beside its spread.
+        moved = level - self._level_in(self.panel)[index.series]
+        past = found["past_real"].astype(np.float64)
+        past[..., 0] += moved[:, None]
+        found["past_real"] = _filled(past, level).astype(np.float32)
+        for name, value in found.items():
+            if name.endswith("_real"):
+                value = np.where(np.isfinite(value), value, np.float32(0))
+                found[name] = np.where(np.isfinite(batch[name][own]), value, np.float32(np.nan))
+        for name in ("past_mask", "fallback_loc"):
+            found[name] = batch[name][own]
+        return found
+
+    def _level_in(self, panel: Panel) -> np.ndarray:
+        """Return (S,) the level of each series of a panel, in its network units.
+
+        A panel of rows to forecast may hold fewer series, under other codes.
+        """
+        at = self.panel.labels.get_indexer(panel.labels)
+        level = np.where(at >= 0, self.level[at], self.fitted.units.typical_level)
+        return (level - panel.offset) / panel.unit
+
+
+def _filled(past: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return past reals (B, T, V) in which the unknown is the window's mean of the variable.
+
+    A target of which nothing is known takes the level; another variable 0, its training mean.
+    """
+    known = np.isfinite(past)
+    count = known.sum(axis=1)
+    mean = np.where(known, past, 0).sum(axis=1) / np.maximum(count, 1)
+    mean[:, 0] = np.where(count[:, 0] > 0, mean[:, 0], level)
+    return np.where(known, past, mean[:, None])
+
+
+def _season(fitted: Fitted) -> int:
+    timeline = fitted.encoder.timeline
+    if not timeline.is_datetime or timeline.kind == "rows" or not timeline.is_regular:
+        return 1
+    return season_length(timeline.freq)
+
+
+def _phase(fitted: Fitted, panel: Panel, windows: WindowIndex, season: int) -> np.ndarray:
+    """Return (W,) the position in the season of the first step to forecast."""
+    if season == 1 or len(windows) == 0:
+        return np.zeros(len(windows), np.int64)
+    low, high = panel.offsets[windows.series], panel.offsets[windows.series + 1] - 1
+    anchor = np.clip(windows.origin, low, high)
+    return (panel.ordinal[anchor] + windows.origin - anchor).astype(np.int64) % season
+
+
+def _levels(fitted: Fitted, panel: Panel) -> np.ndarray:
+    """Return (S,) the mean known target of each series before the validation tail.
+
+    Of all known targets where there is none before it; the typical level without any.
+    """
+    series = np.repeat(np.arange(panel.n_series), panel.lengths)
+    known = np.isfinite(panel.target)
+    boundary = fitted.encoder.boundary
+    before = known if boundary is None else known & (panel.ordinal < boundary)
+    level = np.full(panel.n_series, fitted.units.typical_level)
+    for rows in (known, before):
+        count = np.bincount(series[rows], minlength=panel.n_series)
+        total = np.bincount(series[rows], panel.target[rows], panel.n_series)
+        level = np.where(count > 0, total / np.maximum(count, 1), level)
+    return level
