@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,6 +141,12 @@ def test_explain_writes_its_tables(folder):
     assert {"lag", "weight"} <= set(read_table(str(folder / "at.parquet")))
 
 
+@pytest.mark.parametrize("table", ["paths", "regimes", "trust"])
+def test_explain_asks_for_what_its_table_needs(folder, table):
+    told = run("explain", folder / "model.tsf", "--table", table, "--max-windows", 8)
+    assert len(told.stdout.splitlines()) > 1
+
+
 def test_backtest_scores_beside_baselines(folder, eager):
     result = run(
         "backtest", folder / "history.csv", *FLAGS, "--n-windows", 1, "--baseline", "last_value",
@@ -212,6 +219,15 @@ def test_what_is_wrong_is_said_in_one_line(folder, arguments, message, monkeypat
     assert "Traceback" not in told.stderr
     again = CliRunner().invoke(main, ["--debug", *map(str, arguments)])
     assert not isinstance(again.exception, SystemExit)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes graphs")
+def test_export_writes_a_graph(folder):
+    path = folder / "graph"
+    run("export", folder / "model.tsf", "--format", "tf_saved_model", "-o", path)
+    assert (path / "saved_model.pb").exists()
+    told = run("export", folder / "model.tsf", "--format", "tf_saved_model", "-o", path, code=1)
+    assert "is there already" in told.stderr
 
 
 def test_flags_that_are_wrong(folder):

@@ -281,32 +281,68 @@ def forecast(
     write_table(table, output, as_json=as_json)
 
 
+# What each table of an explanation has to be asked for by.
+_TABLES = {
+    "importance": "selection", "attention": "attention", "selection": "selection",
+    "temporal_patterns": "attention", "attribution": "attribution", "paths": "paths",
+    "regimes": "regimes", "memory": "memory", "prototypes": "memory", "trust": None,
+}  # fmt: skip
+
+
 @main.command()
 @click.argument("model")
 @click.argument("data", required=False)
 @click.option(
     "--table",
-    type=click.Choice(["importance", "attention", "selection", "temporal_patterns"]),
-    default="importance", show_default=True, help="What to write.",
-)  # fmt: skip
+    type=click.Choice([*_TABLES]),
+    default="importance",
+    show_default=True,
+    help="What to write; attribution takes the longest.",
+)
+@click.option("--checks", type=click.Choice(["fast", "full"]), help="How far it can be trusted.")
+@click.option("--max-windows", type=click.IntRange(1), default=64, show_default=True)
 @_OUT
 @_JSON
 def explain(
-    model: str, data: str | None, table: str, output: str | None, as_json: bool
+    model: str, data: str | None, table: str, checks: str | None, max_windows: int,
+    output: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what forecasts looked at: of the rows in DATA, else over the known history.
 
     The sentences go to standard error, the table to standard output or a file.
 
-    Example: tsfusion explain model.tsf --table importance
+    Example: tsfusion explain model.tsf --table attribution --checks fast -o attribution.csv
     """
     from tsfusion.cli.tables import write_table
 
     fitted = _load(model)
-    explanation = fitted.explain(None if data is None else _rows(fitted, data))
+    rows = None if data is None else _rows(fitted, data)
+    methods = {"attention", "selection", _TABLES[table]} - {None}
+    if table == "trust" and checks is None:
+        checks = "fast"
+    explanation = fitted.explain(
+        rows, methods=sorted(str(name) for name in methods), checks=checks, max_windows=max_windows
+    )
     click.echo(explanation.summary(), err=True)
     found = getattr(explanation, table)
-    write_table(found() if callable(found) else found, output, as_json=as_json)
+    found = found() if callable(found) else found
+    write_table(found, output, as_json=as_json)
+
+
+@main.command()
+@click.argument("model")
+@click.option(
+    "--format", type=click.Choice(["onnx", "tf_saved_model"]), default="onnx", show_default=True
+)
+@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
+@click.option("-o", "--output", required=True, help="The ONNX file, or the folder, to write.")
+def export(model: str, format: str, overwrite: bool, output: str) -> None:
+    """Write a model file as a graph for serving, which needs nothing of this package.
+
+    Example: tsfusion export model.tsf --format onnx -o model.onnx
+    """
+    _load(model).export(output, format=format, overwrite=overwrite)
+    click.echo(f"{output}: written.")
 
 
 @main.command()
