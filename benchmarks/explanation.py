@@ -31,8 +31,8 @@ import pandas as pd
 
 from tsfusion import Explanation, FusionForecaster
 
-# A window is scaled by its own mean and spread: over 16 steps alone these miss those of the cause
-# by more than the noise, and no model of this kind comes within a third of the oracle's loss.
+# A window is scaled by its own mean and spread: over 16 steps these miss those of the cause by
+# about the noise (loss 1.33 for "single lag", 60 epochs, seed 0).
 SERIES, STEPS, TEST, NOISE, CONTEXT = 12, 400, 60, 0.2, 64
 LEVELS = np.arange(1, 10) / 10
 Score = dict[str, tuple[float, float]]
