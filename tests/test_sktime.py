@@ -72,7 +72,7 @@ def test_known_columns_of_the_future_are_needed(tiny):
 
 
 @pytest.mark.slow
-def test_passes_the_checks_of_sktime():
+def test_passes_the_checks_of_sktime(tiny):
     from sktime.utils.estimator_checks import check_estimator
 
     found = check_estimator(SktimeFusionForecaster, raise_exceptions=False, verbose=False)
