@@ -70,7 +70,6 @@ class SktimeFusionForecaster(BaseForecaster):
         "capability:pred_int:insample": True,
         "capability:missing_values": True,
         "capability:update": True,
-        "capability:random_state": True,
         "requires-fh-in-fit": False,
         "X-y-must-have-same-index": True,
         "enforce_index_type": None,
@@ -106,15 +105,13 @@ class SktimeFusionForecaster(BaseForecaster):
         return self
 
     def _predict(self, fh: Any, X: Any = None) -> pd.DataFrame:
-        rows, index = self._rows(fh, X)
-        return pd.DataFrame(
-            self.forecaster_.predict(rows)[self._asked], index=index, columns=self._names
-        )
+        rows, index, asked = self._rows(fh, X)
+        return pd.DataFrame(self.forecaster_.predict(rows)[asked], index=index, columns=self._names)
 
     def _predict_quantiles(self, fh: Any, X: Any, alpha: list[float]) -> pd.DataFrame:
-        rows, index = self._rows(fh, X)
+        rows, index, asked = self._rows(fh, X)
         levels = list(dict.fromkeys(float(level) for level in alpha))
-        values = self.forecaster_.predict(rows, quantiles=levels)[self._asked]
+        values = self.forecaster_.predict(rows, quantiles=levels)[asked]
         columns = pd.MultiIndex.from_product([self._get_varnames(), levels])
         return pd.DataFrame(values, index=index, columns=columns)
 
@@ -127,8 +124,8 @@ class SktimeFusionForecaster(BaseForecaster):
             self._seen_X = X.combine_first(self._seen_X)
         return self
 
-    def _rows(self, fh: Any, X: Any) -> tuple[pd.DataFrame, pd.Index]:
-        """Return rows up to the last of ``fh``, and the index of those asked for."""
+    def _rows(self, fh: Any, X: Any) -> tuple[pd.DataFrame, pd.Index, np.ndarray]:
+        """Return rows up to the last of ``fh``, the index of those asked for, and their places."""
         times = fh.to_absolute_index(self.cutoff)
         relative = np.asarray(fh.to_relative(self.cutoff))
         steps = np.union1d(relative, np.arange(1, max(1, relative.max() + 1)))
@@ -141,8 +138,8 @@ class SktimeFusionForecaster(BaseForecaster):
         else:
             index, full = times, every_times
         frame = _frame(pd.DataFrame(index=full), _filled(X, self._seen_X, full))
-        self._asked = full.get_indexer(index)
-        return frame.drop(columns=_TARGET, errors="ignore"), index
+        rows = frame.drop(columns=_TARGET, errors="ignore")
+        return rows, index, full.get_indexer(index)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
