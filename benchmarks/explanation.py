@@ -7,8 +7,11 @@ windows, one step ahead), and scores its explanation of 48 windows after the tra
 is the pinball loss by that of the true distribution: a case counts only within 3 % of it, since a
 model that has not learned the cause cannot show it.
 
-- attention: share of the attention within the short window on the true lags
-- cells: share of the absolute attribution on the true cells
+- attention: of k true lags, how many are among the k that the short window's attention looks at
+  most, by forecast (mean over heads)
+- cells: of k true cells, how many are among the k with the largest attribution, by forecast
+- (share): how much of all absolute attribution they have. A window is scaled by its own mean and
+  spread, so that every cell has a small say in each forecast, and this never comes near 1
 - variable: share of the cause in `importance()["attribution"]`; sensitivity and selection beside it
 - events: share of windows that `regimes()` calls unusual
 
@@ -78,6 +81,21 @@ def _lags(found: Explanation) -> pd.DataFrame:
     return table.assign(lag=table["cutoff"] + table["horizon"] - table["source_time"])
 
 
+def _recall(table: pd.DataFrame, weight: pd.Series, right: pd.Series) -> float:
+    """Return the share of the k right rows that are among the k of most weight, by forecast."""
+    keys = [table[name] for name in ("series", "cutoff", "horizon")]
+    rank = weight.groupby(keys).rank(ascending=False, method="first")
+    k = right.groupby(keys).transform("sum")
+    found = (right & (rank <= k)).groupby(keys).sum() / right.groupby(keys).sum()
+    return float(found.mean())
+
+
+def _of_cells(values: pd.DataFrame, right: pd.Series) -> Score:
+    size = values["value"].abs()
+    share = size[right].sum() / max(size.sum(), 1e-12)
+    return {"cells": (_recall(values, size, right), 0.95), "(share)": (share, np.nan)}
+
+
 def _on_lags(variable: str, lags: dict[int, tuple[int, ...]], by: Any = None) -> Callable:
     """Score attention and attribution on the true lags, which may differ by series."""
 
@@ -85,14 +103,16 @@ def _on_lags(variable: str, lags: dict[int, tuple[int, ...]], by: Any = None) ->
         group = (lambda s: s.map(by)) if by is not None else (lambda s: s * 0)
         values, attention = _lags(found), found.attention
         attention = attention[attention["branch"] == "short"]
+        names = ["series", "cutoff", "horizon", "lag"]
+        attention = attention.groupby(names, as_index=False)["weight"].mean()
         pairs = {(key, lag) for key, some in lags.items() for lag in some}
         hit = [pair in pairs for pair in zip(group(values["series"]), values["lag"])]
-        cells = values["value"].abs()
-        right = pd.Series(hit, values.index) & (values["variable"] == variable)
         seen = [pair in pairs for pair in zip(group(attention["series"]), attention["lag"])]
+        right = pd.Series(hit, values.index) & (values["variable"] == variable)
+        seen = pd.Series(seen, attention.index)
         return {
-            "attention": (attention.loc[seen, "weight"].sum() / attention["weight"].sum(), 0.98),
-            "cells": (cells[right].sum() / cells.sum(), 0.95),
+            "attention": (_recall(attention, attention["weight"], seen), 0.98),
+            **_of_cells(values, right),
         }
 
     return score
@@ -149,8 +169,7 @@ def event(rng: np.random.Generator) -> Case:
         target = values.assign(step=values["cutoff"] + values["horizon"])
         target = target.merge(on, on=["series", "step"])
         right = (target["variable"] == "pulse") & (target["lag"] == 0)
-        cells = target["value"].abs()
-        return {"cells": (cells[right].sum() / max(cells.sum(), 1e-12), 0.95)}
+        return _of_cells(target, right)
 
     return _finish(rng, table, 3 * pulse, {"known": ["pulse"]}, score, pulse=pulse)
 
