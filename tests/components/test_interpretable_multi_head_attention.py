@@ -57,7 +57,7 @@ def test_call_order_is_query_key_value() -> None:
     assert layer.mha.value_dense.kernel.shape[0] == 2
 
 
-def test_scores_attribute_is_never_a_dead_tensor() -> None:
+def test_scores_attribute_is_never_a_dead_tensor(compiled) -> None:
     layer = InterpretableMultiHeadAttention(d_model=4, n_head=2)
     assert layer.attention_scores is None
     x = values(4, 3, 5)
