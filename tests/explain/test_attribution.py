@@ -176,6 +176,7 @@ def test_slopes_are_differences_of_values(fitted):
         np.testing.assert_allclose((ends[0] - ends[1]) / 0.02, slope, rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_a_share_stands_between_two_categories(fitted):
     network = fitted.model_.network

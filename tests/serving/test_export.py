@@ -283,6 +283,7 @@ def test_a_folder_of_something_else_is_never_replaced(fitted, tmp_path):
     assert (tmp_path / "letters" / "one.txt").read_text() == "dear"
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 @pytest.mark.skipif(
     os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow", reason="TensorFlow can export"
