@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from tsfusion.data.calendar import default_context_length, season_length
+from tsfusion.data.calendar import default_context_length
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import CalendarCodes, Panel, Units
@@ -605,17 +605,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             Itself.
         """
         check_is_fitted(self)
-        frame = self._read_frame(X)
-        _check_not_empty(frame)
-        rows = self._fitted.encoder.read(
-            frame,
-            _aligned(y, X),
-            kind="X",
-            memory=self._memory,
-            with_target=True,
-            first=len(self._memory),
-        )
-        self._fitted.check_history(rows)
+        rows = self._read_history(X, y)
         rows = rows.sorted()
         memory = self._memory.upsert(rows, ties=True)
         if self._calibration is not None:
@@ -937,17 +927,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             )
         from tsfusion.uncertainty.anomalies import conformal_p_values, strangeness
 
-        frame = self._read_frame(X)
-        _check_not_empty(frame)
-        rows = self._fitted.encoder.read(
-            frame,
-            _aligned(y, X),
-            kind="X",
-            memory=self._memory,
-            with_target=True,
-            first=len(self._memory),
-        )
-        self._fitted.check_history(rows)
+        rows = self._read_history(X, y)
         memory = self._memory.upsert(rows.sorted(), ties=True)
         plan = plan_rows(self._fitted, memory, rows)
         values = np.empty((0, len(self.levels_)))
@@ -1381,13 +1361,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 )
             n = len(memory.labels)
             return memory, np.full(n, boundary), None, np.ones(n, bool)
-        frame = self._read_frame(X)
-        _check_not_empty(frame)
-        rows = self._fitted.encoder.read(
-            frame, _aligned(y, X), kind="X", memory=memory, with_target=True, first=len(memory)
-        )
-        self._fitted.check_history(rows)
-        rows = rows.sorted()
+        rows = self._read_history(X, y).sorted()
         self._warn_of_trained(rows)
         first, until, wanted = _spans(rows)
         return memory.upsert(rows, ties=True), first, until, wanted
@@ -1575,7 +1549,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     def _short(self, encoder: PanelEncoder, context_length: int) -> int:
         if self.short_window is not None:
             return min(int(self.short_window), context_length)
-        wanted = max(2 * _season(encoder), int(self.horizon), _LEAST_SHORT)
+        wanted = max(2 * encoder.timeline.season, int(self.horizon), _LEAST_SHORT)
         return min(wanted, _MOST_SHORT, context_length)
 
     def _checkpoint(
@@ -1668,7 +1642,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             learned.training,
             evenly(learned.validation)[0],
             levels=fitted.levels,
-            season=_season(fitted.encoder),
+            season=fitted.encoder.timeline.season,
             context_length=fitted.context_length,
             horizon=fitted.horizon,
             stop=boundary_rows(learned.panel, fitted.encoder.boundary),
@@ -1738,6 +1712,21 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"{self.n_features_in_} features as input."
             )
         return frame
+
+    def _read_history(self, X: Any, y: Any) -> Rows:
+        """Return rows with their targets, in the order of X, that may join the memory."""
+        frame = self._read_frame(X)
+        _check_not_empty(frame)
+        rows = self._fitted.encoder.read(
+            frame,
+            _aligned(y, X),
+            kind="X",
+            memory=self._memory,
+            with_target=True,
+            first=len(self._memory),
+        )
+        self._fitted.check_history(rows)
+        return rows
 
     def _steps(self, horizon: int | None) -> int:
         if horizon is None:
@@ -1986,13 +1975,6 @@ def _check_same_network(now: dict[str, Any], before: dict[str, Any]) -> None:
             f"warm_start: {name} changed from {flat[0].get(name)} to {flat[1][name]} since the "
             "last fit, and the network cannot go on. Set warm_start=False to begin anew."
         )
-
-
-def _season(encoder: PanelEncoder) -> int:
-    """Return the steps of a season, 1 for steps without a calendar."""
-    timeline = encoder.timeline
-    regular = timeline.is_datetime and timeline.kind != "rows"
-    return season_length(timeline.freq if regular else None)
 
 
 def _warn_of_skill(model: FusionForecaster) -> None:

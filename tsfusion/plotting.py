@@ -5,11 +5,12 @@ Each function takes and returns an Axes, and draws tidy frames that other functi
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from tsfusion.quantiles import quantile_columns
 
 __all__ = ["plot_backtest", "plot_forecast", "plot_reliability", "plot_skill"]
 
@@ -244,11 +245,7 @@ def _axes(ax: Any, size: tuple[float, float]) -> Any:
 def _bands(ax: Any, rows: pd.DataFrame, time: Any, color: str, *, label: bool) -> None:
     """Draw the median of a forecast, and the bands between its pairs of quantiles."""
     rows = rows.sort_values(time)
-    found = {
-        float(match[1]): str(name)
-        for name in rows.columns
-        if (match := re.fullmatch(r"q(0?\.\d+|[\d.]+e-\d+)", str(name)))
-    }
+    found = quantile_columns(rows.columns)
     levels = sorted(found)
     pairs = [(low, high) for low in levels for high in levels if np.isclose(low + high, 1)]
     pairs = [(low, high) for low, high in pairs if low < high]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_levels", "interpolate_quantiles", "mean_of_quantiles"]
+__all__ = ["check_levels", "interpolate_quantiles", "mean_of_quantiles", "quantile_columns"]
 
 
 def check_levels(quantiles: Any, name: str = "quantiles") -> tuple[float, ...]:
@@ -25,6 +26,18 @@ def check_levels(quantiles: Any, name: str = "quantiles") -> tuple[float, ...]:
     if len(set(levels)) != len(levels):
         raise ValueError(f"{name}: expected each level once, received {quantiles!r}.")
     return levels
+
+
+def quantile_columns(names: Iterable[Any]) -> dict[float, Any]:
+    """Return which names are those of quantiles in the frames that we give, by their level.
+
+    Examples
+    --------
+    >>> quantile_columns(["mean", "q0.1", "q", "q0.9"])
+    {0.1: 'q0.1', 0.9: 'q0.9'}
+    """
+    matched = ((name, re.fullmatch(r"q(0?\.\d+|[\d.]+e-\d+)", str(name))) for name in names)
+    return {float(match[1]): name for name, match in matched if match}
 
 
 def interpolate_quantiles(

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from tsfusion.data.calendar import season_length
 from tsfusion.exceptions import DataWarning
 
 __all__ = ["Timeline", "infer_timeline", "raw_times"]
@@ -163,6 +164,11 @@ class Timeline:
     def is_regular(self) -> bool:
         """Whether the step after a time is known from the time alone."""
         return self.kind != "rows"
+
+    @property
+    def season(self) -> int:
+        """Steps until the main season comes back; 1 for steps without a calendar."""
+        return season_length(self.freq if self.is_datetime and self.is_regular else None)
 
     def ordinals(self, raw: RawTimes, name: Any, rows: np.ndarray | None = None) -> np.ndarray:
         """Return (R,) step numbers of the times; raise if one lies off the grid."""

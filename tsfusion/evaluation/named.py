@@ -15,7 +15,6 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tsfusion.data.calendar import season_length
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame
 from tsfusion.data.roles import resolve_roles
@@ -197,8 +196,7 @@ class Baseline(BaseEstimator):
         """Mean (N,) and quantiles (N, Q) of steps ahead of the last rows of series."""
         season = self.season
         if season is None:
-            named = timeline.is_datetime and timeline.is_regular
-            season = season_length(timeline.freq if named else None)
+            season = timeline.season
         season = _whole("season", season)
         panel = _panel(rows, timeline)
         if self.name in _STATISTICAL:

@@ -5,7 +5,6 @@ Relies on pandas, and on `tsfusion.data` for the steps of the training rows.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsfusion.data.calendar import season_length
 from tsfusion.data.encoder import PanelEncoder
 from tsfusion.data.frames import as_frame, numbers
 from tsfusion.data.roles import resolve_roles
@@ -23,6 +21,7 @@ from tsfusion.data.timeline import raw_times
 from tsfusion.evaluation.baselines import _whole
 from tsfusion.evaluation.metrics import _pinball
 from tsfusion.exceptions import DataWarning
+from tsfusion.quantiles import quantile_columns
 
 __all__ = ["evaluate"]
 
@@ -198,8 +197,7 @@ class _Table:
         if time is None or time not in columns:
             time = columns[at + 1]
         series = list(series) if isinstance(series, (list, tuple)) else [series]
-        named = [(name, re.fullmatch(r"q(0?\.\d+|[\d.]+e-\d+)", str(name))) for name in columns]
-        found = sorted((float(match[1]), name) for name, match in named if match)
+        found = sorted(quantile_columns(columns).items())
         quantiles = np.empty((len(frame), len(found)))
         for i, (_, name) in enumerate(found):
             quantiles[:, i] = numbers(frame[name], name, "quantile")
@@ -445,8 +443,7 @@ def _scales(
     rows = encoder.fit(past, None, validation_size=0, horizon=1)
     timeline = encoder.timeline
     if season is None:
-        named = timeline.is_datetime and timeline.is_regular
-        season = season_length(timeline.freq if named else None)
+        season = timeline.season
     before = _season_before(rows, timeline.is_regular, _whole("season", season))
     change = np.where(before >= 0, np.abs(rows.target - rows.target[before]), np.nan)
 

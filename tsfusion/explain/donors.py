@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsfusion.data.calendar import season_length
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, training_windows
 from tsfusion.prediction import Fitted
@@ -68,7 +67,7 @@ class Donors:
             if kept.any():
                 windows = windows.take(kept)
                 break
-        season = _season(fitted)
+        season = fitted.encoder.timeline.season
         phase = _phase(fitted, panel, windows, season)
         order = np.argsort(phase, kind="stable")
         return cls(fitted, panel, windows.take(order), phase[order], season, _levels(fitted, panel))
@@ -134,13 +133,6 @@ def _filled(past: np.ndarray, level: np.ndarray) -> np.ndarray:
     mean = np.where(known, past, 0).sum(axis=1) / np.maximum(count, 1)
     mean[:, 0] = np.where(count[:, 0] > 0, mean[:, 0], level)
     return np.where(known, past, mean[:, None])
-
-
-def _season(fitted: Fitted) -> int:
-    timeline = fitted.encoder.timeline
-    if not timeline.is_datetime or timeline.kind == "rows" or not timeline.is_regular:
-        return 1
-    return season_length(timeline.freq)
 
 
 def _phase(fitted: Fitted, panel: Panel, windows: WindowIndex, season: int) -> np.ndarray:
