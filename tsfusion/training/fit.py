@@ -22,6 +22,7 @@ from tsfusion.training.batches import (
     as_dataset,
 )
 from tsfusion.training.checkpoint import Checkpoint, CheckpointWriter
+from tsfusion.training.optimizer import adam
 from tsfusion.training.progress import Progress
 
 __all__ = ["Run", "Start", "TrainingPlan", "seeded", "train"]
@@ -256,7 +257,7 @@ def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:
             plan.learning_rate, steps, alpha=0.05, warmup_target=None
         )
         averaged = {"use_ema": True, "ema_momentum": plan.averaging} if plan.averaging else {}
-        return keras.optimizers.Adam(schedule, global_clipnorm=1.0, **averaged)
+        return adam(schedule, global_clipnorm=1.0, **averaged)
     if isinstance(plan.optimizer, str):
         optimizer = keras.optimizers.get(plan.optimizer)
         optimizer.learning_rate = plan.learning_rate
