@@ -503,12 +503,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         levels = None if quantiles is None else check_levels(quantiles)
-        memory = self._with_context(context)
-        frame = self._read_frame(X)
-        first = len(memory) if self._fitted.encoder.roles.time is None else 0
-        rows = self._fitted.encoder.read(
-            frame, kind="X", memory=memory, with_target=False, first=first
-        )
+        newer = self._read_context(context)
+        rows = self._read_asked(X, "X", newer)
+        memory = self._recall(newer, np.unique(rows.series))
         values = self._answer(memory, rows, "X", levels or ())
         if levels is None:
             return mean_of_quantiles(values, self.levels_)
@@ -576,7 +573,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             remembered.
         """
         check_is_fitted(self)
-        memory, wanted = self._with_context_series(context)
+        newer = self._read_context(context)
+        wanted = self._wanted(newer)
+        memory = self._recall(newer, wanted)
         rows = self._blank_rows(memory, wanted, self._steps(horizon))
         table = pd.DataFrame(self._keys(rows))
         roles = self._fitted.encoder.roles
@@ -1027,13 +1026,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             quantile=quantile, methods=methods, checks=checks, baselines=baselines,
             random_state=self.random_state,
         )  # fmt: skip
-        memory = self._with_context(context)
+        newer = self._read_context(context)
+        memory = self._recall(newer)
         if X is None:
             return explain_history(self._fitted, self.model_, memory, asked)
-        first = len(memory) if self._fitted.encoder.roles.time is None else 0
-        rows = self._fitted.encoder.read(
-            self._read_frame(X), kind="X", memory=memory, with_target=False, first=first
-        )
+        rows = self._read_asked(X, "X", newer)
         _check_seen(rows, memory, "X")
         plan = plan_rows(self._fitted, memory, rows)
         return explain_rows(self._fitted, self.model_, memory, plan, asked)
@@ -1738,38 +1735,65 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     def _following(self, future: Any, horizon: int | None, context: Any) -> tuple[Rows, Rows]:
         """Return the memory, and the rows that follow it: those of ``future``, or the next."""
         steps = self._steps(horizon)
-        memory, wanted = self._with_context_series(context)
-        fitted = self._fitted
+        newer = self._read_context(context)
         if future is None:
+            wanted = self._wanted(newer)
+            memory = self._recall(newer, wanted)
             return memory, self._next_rows(memory, wanted, steps)
-        frame = self._read_frame(future, "future")
-        first = len(memory) if fitted.encoder.roles.time is None else 0
-        rows = fitted.encoder.read(
-            frame, kind="future", memory=memory, with_target=False, first=first
-        ).sorted()
+        rows = self._read_asked(future, "future", newer).sorted()
+        memory = self._recall(newer, np.unique(rows.series))
         _check_seen(rows, memory, "future")
         self._check_follows(memory, rows)
         if horizon is not None:
             rows = rows.take(_within_series(rows) < steps)
         return memory, rows
 
-    def _with_context(self, context: Any) -> Rows:
-        """Return the memory in which ``context`` stands in place of its series."""
-        return self._with_context_series(context)[0]
-
-    def _with_context_series(self, context: Any) -> tuple[Rows, np.ndarray]:
-        """Return also the codes of the series to forecast: those of the context, or all."""
-        memory = self._memory
+    def _read_context(self, context: Any) -> Rows | None:
+        """Return the rows that stand in place of the memory of their series, sorted."""
         if context is None:
-            return memory, np.flatnonzero(memory.counts())
+            return None
         frame = self._read_frame(context, "context")
         _check_not_empty(frame)
         rows = self._fitted.encoder.read(
-            frame, kind="context", memory=memory, with_target=True
+            frame, kind="context", memory=self._memory, with_target=True
         ).sorted()
         self._fitted.check_history(rows)
-        replaced = np.unique(rows.series)
-        return memory.take(~np.isin(memory.series, replaced)).upsert(rows, ties=True), replaced
+        return rows
+
+    def _read_asked(self, X: Any, kind: str, newer: Rows | None) -> Rows:
+        """Return the rows of X to forecast, whose series are those of the memory and ``newer``."""
+        frame = self._read_frame(X, kind)
+        # Labels and static values are all that is asked of the memory.
+        memory = self._memory if newer is None else newer.take(np.zeros(0, np.int64))
+        first = 0
+        if self._fitted.encoder.roles.time is None:
+            first = len(self._recall(newer))
+        return self._fitted.encoder.read(
+            frame, kind=kind, memory=memory, with_target=False, first=first
+        )
+
+    def _wanted(self, newer: Rows | None) -> np.ndarray:
+        """Return the codes of the series to forecast: those of the context, or all."""
+        if newer is None:
+            return np.flatnonzero(self._memory.counts())
+        return np.unique(newer.series)
+
+    def _recall(self, newer: Rows | None, series: np.ndarray | None = None) -> Rows:
+        """Return the memory, in which ``newer`` stands in place of its series.
+
+        Of some ``series`` (sorted codes) alone where no other matters: on an irregular timeline
+        the steps of all tell how far apart the next ones are.
+        """
+        memory = self._memory
+        if newer is None:
+            if series is None or not self._fitted.encoder.timeline.is_regular:
+                return memory
+            return memory.of_series(series)
+        replaced = np.unique(newer.series)
+        kept = np.setdiff1d(np.arange(len(memory.labels)), replaced)
+        if series is not None and self._fitted.encoder.timeline.is_regular:
+            kept = np.intersect1d(kept, series)
+        return memory.of_series(kept).upsert(newer, ties=True)
 
     def _answer(
         self, memory: Rows, rows: Rows, kind: str, levels: Sequence[float] = ()

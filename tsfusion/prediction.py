@@ -149,7 +149,7 @@ def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
     """
     timeline = fitted.encoder.timeline
     used = np.unique(rows.series)
-    memory, rows = memory.only(used), rows.only(used)
+    memory, rows = memory.of_series(used).only(used), rows.only(used)
     end = known_end(memory)
     ends = np.where(end >= 0, memory.ordinal[end] if len(memory) else 0, 0)
     after = (end[rows.series] < 0) | (rows.ordinal > ends[rows.series])

@@ -461,3 +461,12 @@ def test_column_selectors_find_what_lists_name():
     text = make_column_selector(dtype_include="str")
     encoder, _ = fit(known=text, observed=["weather", "price", "sky"], static=["size"])
     assert encoder.roles.known == ("event", "region")
+
+
+def test_some_series_of_sorted_rows():
+    rows = fit()[1].sorted()
+    for chosen in ([0], [1], [0, 1], [], [1, 5]):
+        found = rows.of_series(np.array(chosen, np.int64))
+        assert_equal_rows(found, rows.take(np.isin(rows.series, chosen)))
+        assert list(found.labels) == list(rows.labels)
+    assert rows.of_series(np.array([0, 1])) is rows

@@ -71,6 +71,33 @@ def test_importance_stands_beside_the_selection_weights(found):
     assert "moved it away from the baselines" in found.summary()
 
 
+def test_variables_in_groups_count_as_one(found):
+    alone = found.importance().set_index("variable")
+    grouped = found.importance({"air": ["weather", "price"]}).set_index("variable")
+    assert set(grouped.index) == set(alone.index) - {"weather", "price"} | {"air"}
+    assert grouped.loc["air", "role"] == "several"
+    for column in ("sensitivity", "past"):
+        expected = alone.loc[["weather", "price"], column].sum()
+        assert grouped.loc["air", column] == pytest.approx(expected)
+    assert grouped["attribution"].sum() == pytest.approx(1)
+    # Values of opposite signs cancel within a group.
+    table = found.attribution.assign(
+        variable=lambda t: t["variable"].replace({"weather": "air", "price": "air"})
+    )
+    values = table.groupby(["store", "horizon", "variable"])["value"].sum().abs()
+    index = pd.MultiIndex.from_arrays([found.forecast["store"], found.step])
+    spread = pd.Series(found.spread, index).reindex(values.index.droplevel(2))
+    by_hand = (values / spread.to_numpy()).groupby("variable").sum()
+    by_hand /= by_hand.sum()
+    np.testing.assert_allclose(grouped["attribution"][by_hand.index], by_hand, atol=1e-6)
+    by_role = found.importance(lambda name: found.roles[name])
+    assert set(by_role["variable"]) == set(found.roles.values())
+    with pytest.raises(ValueError, match="'air' holds 'wether'"):
+        found.importance({"air": ["wether"]})
+    with pytest.raises(ValueError, match="'price' is in 'a' and in 'b'"):
+        found.importance({"a": ["price"], "b": ["price"]})
+
+
 def test_the_same_seed_gives_the_same_values(fitted, found, future):
     again = fitted.explain(future, horizons=[1, 5], quantile=0.9, methods=["attribution"])
     pd.testing.assert_frame_equal(again.attribution, found.attribution)
@@ -198,7 +225,7 @@ def test_baselines_have_the_phase_the_mask_and_the_level_of_the_window(fitted, h
     base = fitted._fitted
     gappy = history.copy()
     gappy.loc[(gappy["store"] == "s1") & (gappy["date"] > "2024-02-10"), "weather"] = np.nan
-    memory = fitted._with_context(gappy[gappy["store"] == "s1"])
+    memory = fitted._recall(fitted._read_context(gappy[gappy["store"] == "s1"]))
     panel = base.panel(memory)
     donors = Donors.of(base, panel)
     windows = WindowIndex(np.array([panel.offsets[1] + 43, panel.offsets[2]]), np.array([1, 1]))

@@ -69,7 +69,8 @@ def test_the_trust_frame(explanation):
     rows = table.set_index("check")
     assert list(rows.index) == [
         "equals predict", "necessity", "adds up", "overlap short", "overlap long",
-        "comprehensiveness 10 %",
+        "comprehensiveness 5 %", "comprehensiveness 10 %", "comprehensiveness 20 %",
+        "sufficiency 5 %", "sufficiency 10 %", "sufficiency 20 %",
     ]  # fmt: skip
     assert rows.loc["equals predict", "passed"]
     assert rows.loc["equals predict", "value"] <= 1e-5
@@ -128,7 +129,12 @@ def test_where_attention_carries_the_forecast_all_checks_pass(looking, history):
     rows = found.trust.set_index("check")
     assert rows.loc["necessity", "passed"]
     assert "Attention is load-bearing: without it the error is" in rows.loc["necessity", "verdict"]
-    assert rows.loc["comprehensiveness 10 %", "value"] > 2
+    # One value and the last target are all that counts.
+    for share in (5, 10, 20):
+        assert rows.loc[f"comprehensiveness {share} %", "value"] > 2
+        assert rows.loc[f"sufficiency {share} %", "value"] > 2
+    removed = rows["value"].filter(like="comprehensiveness")
+    assert removed.is_monotonic_decreasing
     assert rows.loc["equals predict", "passed"]
     assert found.importance()["variable"].iloc[0] in ("weather", "sales")
 

@@ -92,6 +92,18 @@ class Rows:
         order = _order(self.series, self.ordinal)
         return self if order is None else self.take(order)
 
+    def of_series(self, series: np.ndarray) -> Rows:
+        """Return the rows of some series (sorted codes) of sorted rows, the labels as they are.
+
+        Costs what it returns, not what there is.
+        """
+        bounds = np.searchsorted(self.series, [series, series + 1])
+        length = bounds[1] - bounds[0]
+        if length.sum() == len(self):
+            return self
+        first = np.repeat(bounds[0] - np.cumsum(length) + length, length)
+        return self.take(first + np.arange(len(first)))
+
     def only(self, series: np.ndarray) -> Rows:
         """Return the rows of some series (codes), with codes and labels renumbered."""
         position = np.full(len(self.labels), -1, np.int64)

@@ -250,7 +250,7 @@ class Explanation:
         """
         return self._patterns.copy()
 
-    def importance(self) -> pd.DataFrame:
+    def importance(self, groups: Any = None) -> pd.DataFrame:
         """Return a row per variable, the most influential first.
 
         Columns: ``variable``, ``role``, ``sensitivity`` (share of the mean absolute change of the
@@ -259,18 +259,46 @@ class Explanation:
         of the mean absolute attribution of the variable's values together, in units of each
         window), and the mean selection weights ``past``, ``future``, ``static`` (NaN where the
         variable has no part). Ordered by attribution, else sensitivity.
+
+        Parameters
+        ----------
+        groups : dict or callable, default=None
+            Variables to take together, such as the columns that a one-hot encoder made of one: a
+            dict from a group's name to a list of variables, or a function from a variable to the
+            name of its group. A group's attribution is that of its values together, its
+            sensitivity and weights are the sums; its role is "several" where its variables differ.
+
+        Raises
+        ------
+        ValueError
+            If a group holds a variable that is not there, or two groups hold the same one.
         """
+        group_of = _group_of(groups, list(self.roles))
+        names = list(dict.fromkeys(group_of.values()))
+        roles: dict[Any, set] = {name: set() for name in names}
+        for variable, name in group_of.items():
+            roles[name].add(self.roles[variable])
         table = pd.DataFrame(
-            {"variable": list(self.roles), "role": list(self.roles.values())}, dtype=object
+            {
+                "variable": names,
+                "role": [
+                    min(roles[name]) if len(roles[name]) == 1 else "several" for name in names
+                ],
+            },
+            dtype=object,
         )
-        shares = self.sensitivity_shares or {}
-        table["sensitivity"] = [shares.get(name, np.nan) for name in self.roles]
+
+        def summed(values: Any) -> list[float]:
+            found = pd.Series([float(values.get(name, np.nan)) for name in group_of])
+            return found.groupby(list(group_of.values())).sum(min_count=1)[names].tolist()
+
+        table["sensitivity"] = summed(self.sensitivity_shares or {})
         if self.attributed is not None:
-            found = self._attribution_shares()
-            table["attribution"] = [found[name] for name in self.roles]
+            shares = self._attribution_shares(group_of)
+            table["attribution"] = [shares[name] for name in names]
         for block in ("past", "future", "static"):
-            mean = self.weights[block].mean() if block in self.weights else pd.Series(dtype=float)
-            table[block] = [float(mean.get(name, np.nan)) for name in self.roles]
+            weights = self.weights.get(block)
+            table[block] = summed({} if weights is None else weights.mean())
         first = "attribution" if self.attributed is not None else "sensitivity"
         order = table[first].fillna(table["past"]).to_numpy(dtype=float)
         return table.iloc[np.argsort(-np.nan_to_num(order), kind="stable")].reset_index(drop=True)
@@ -431,15 +459,15 @@ class Explanation:
             raise ValueError(f"This was not computed: ask for it in explain({parameter}={name!r}).")
         return table
 
-    def _attribution_shares(self) -> dict[Any, float]:
-        """Return each variable's share, the values of a variable taken together."""
+    def _attribution_shares(self, group_of: dict[Any, Any]) -> dict[Any, float]:
+        """Return the share of each group of variables, its values taken together."""
         found = self._given(self.attributed, "methods", "attribution")
         spread = np.maximum(np.abs(self.spread), np.finfo(float).tiny)
-        total: dict[Any, np.ndarray] = {name: np.zeros(len(spread)) for name in self.roles}
+        total = {name: np.zeros(len(spread)) for name in group_of.values()}
         for key, value in found.values.items():
             by_variable = value.reshape(len(value), -1, value.shape[-1]).sum(axis=1, dtype=float)
             for i, name in enumerate(self.cells[key]):
-                total[name] += by_variable[:, i]
+                total[group_of[name]] += by_variable[:, i]
         mean = {name: float((np.abs(value) / spread).mean()) for name, value in total.items()}
         whole = sum(mean.values()) or 1.0
         return {name: value / whole for name, value in mean.items()}
@@ -539,6 +567,26 @@ class Explanation:
             parts.append(result.reset_index())
             parts[-1].insert(0, "branch", branch.name)
         return pd.concat(parts, ignore_index=True)
+
+
+def _group_of(groups: Any, variables: list[Any]) -> dict[Any, Any]:
+    """Return the group of each variable, itself where it is in none."""
+    if groups is None:
+        return {name: name for name in variables}
+    if callable(groups):
+        return {name: groups(name) for name in variables}
+    found: dict[Any, Any] = {}
+    for group, members in groups.items():
+        for name in members:
+            if name not in variables:
+                raise ValueError(
+                    f"groups: {group!r} holds {name!r}, which is no variable of the explanation: "
+                    f"{variables}."
+                )
+            if name in found:
+                raise ValueError(f"groups: {name!r} is in {found[name]!r} and in {group!r}.")
+            found[name] = group
+    return {name: found.get(name, name) for name in variables}
 
 
 def _heat_map(table: pd.DataFrame, values: str, label: str, title: str, ax: Any) -> Any:

@@ -20,6 +20,7 @@ __all__ = ["examine", "overlap", "step_attribution"]
 _LEAST_WINDOWS, _MOST_WINDOWS = 8, 64
 # Forecasts whose cells are removed, and donors for each.
 _MOST_REMOVED, _REMOVALS = 64, 4
+_SHARES = (0.05, 0.1, 0.2)
 _TOP = 5
 _COLUMNS = ["check", "value", "low", "high", "threshold", "passed", "verdict"]
 
@@ -56,7 +57,7 @@ def examine(
         rows.append(_additivity(attributed))
         rows += [_overlaps(task, branch, attributed, rng) for branch in branches]
         if full:
-            rows.append(_comprehensiveness(task, donors, attributed, rng))
+            rows += _removals(task, donors, attributed, rng)
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -200,10 +201,14 @@ def _overlaps(
     return _row(f"overlap {branch.name}", interval, 0.6, passed, verdict)
 
 
-def _comprehensiveness(
+def _removals(
     task: Task, donors: Donors, attributed: Attribution, rng: np.random.Generator
-) -> tuple:
-    """The change when a tenth of the cells is removed: those attributed most, by random ones."""
+) -> list[tuple]:
+    """How far the forecast moves when the cells attributed most are removed, or all others are.
+
+    Beside as many cells taken at random: comprehensiveness and sufficiency of DeYoung et al.
+    (2020), "ERASER", with values of other windows in place of the removed ones.
+    """
     size = len(task.window)
     some = np.linspace(0, size - 1, min(size, _MOST_REMOVED)).round().astype(np.int64)
     own = task.window[some]
@@ -214,21 +219,36 @@ def _comprehensiveness(
         [np.abs(v[some]).reshape(len(some), -1) for v in attributed.values.values()], axis=1
     )
     whole = _at_step(task, task.forecasts(batch), some)
-    change = np.zeros((2, len(some)))
+    # Share, removed or kept, attributed most or random, forecast.
+    moved = np.zeros((len(_SHARES), 2, 2, len(some)))
     for _ in range(_REMOVALS):
         chosen = donors.choose(task.panel, windows, 1, rng)
         other = donors.batch(task.panel, windows, batch, chosen)
-        for i, ranks in enumerate((score, rng.random(score.shape))):
-            removed = _top_share(np.where(usable, ranks, -1), usable, 0.1)
-            mixed = _replaced(batch, other, removed, attributed.values)
-            change[i] += np.abs(_at_step(task, task.forecasts(mixed), some) - whole)
-    interval = ratio_interval(change[0], change[1], rng)
-    passed = interval[0] >= 2
-    verdict = (
-        f"Removing the tenth of the values that is attributed most moves the forecast "
-        f"{interval[0]:.1f}x as far as removing random ones."
-    )
-    return _row("comprehensiveness 10 %", interval, 2.0, passed, verdict)
+        for j, ranks in enumerate((score, rng.random(score.shape))):
+            ranks = np.where(usable, ranks, -1)
+            for i, share in enumerate(_SHARES):
+                top = _top_share(ranks, usable, share)
+                for k, removed in enumerate((top, usable & ~top)):
+                    mixed = _replaced(batch, other, removed, attributed.values)
+                    change = np.abs(_at_step(task, task.forecasts(mixed), some) - whole)
+                    moved[i, k, j] += change
+    rows = []
+    for share, (removed, kept) in zip(_SHARES, moved):
+        interval = ratio_interval(removed[0], removed[1], rng)
+        said = (
+            f"Removing the {share:.0%} of the values that are attributed most moves the forecast "
+            f"{interval[0]:.1f}x as far as removing random ones."
+        )
+        rows.append(
+            _row(f"comprehensiveness {100 * share:.0f} %", interval, 2.0, interval[0] >= 2, said)
+        )
+        interval = ratio_interval(kept[1], kept[0], rng)
+        said = (
+            f"Random values kept in place of the {share:.0%} that are attributed most leave the "
+            f"forecast {interval[0]:.1f}x as far from what it was."
+        )
+        rows.append(_row(f"sufficiency {100 * share:.0f} %", interval, 2.0, interval[0] >= 2, said))
+    return sorted(rows, key=lambda row: row[0].split()[0])
 
 
 def _at_step(task: Task, forecasts: np.ndarray, entry: np.ndarray) -> np.ndarray:
