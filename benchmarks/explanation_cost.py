@@ -76,8 +76,8 @@ def memory(n_series: int) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     rows = len(model._memory)
     print(
-        f"  {n_series:6d} series, {rows:9,} rows: {after - before:6.0f} MB beyond {before:5.0f} MB, "
-        f"{seconds:5.1f} s CPU, {found!r}",
+        f"  {n_series:6d} series, {rows:9,} rows: {after - before:6.0f} MB beyond "
+        f"{before:6.0f} MB, {seconds:5.1f} s CPU, {found!r}",
         flush=True,
     )
 
