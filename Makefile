@@ -43,4 +43,5 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) -e ".[plot,frames,test,lint,jax,torch]"
+	$(PIP) --no-deps fev==0.10.0  # for its metrics; what else it needs is for its data sets
 	touch $@ $(VENV)/.run

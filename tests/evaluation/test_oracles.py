@@ -1,4 +1,7 @@
-"""The same numbers as other libraries give: utilsforecast, scoringrules, crepes."""
+"""The same numbers as other libraries give: utilsforecast, fev, scoringrules, crepes."""
+
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,6 +70,38 @@ def test_scores_are_those_of_utilsforecast(made_up):
     # Theirs is the sum over the levels by the number of them, as ours with its factor 2.
     wql = losses.scaled_crps(named, {"m": QUANTILES}, levels)["m"]
     np.testing.assert_allclose(ours["wql"], wql, rtol=1e-6)
+
+
+def test_scores_are_those_of_fev(made_up):
+    package = importlib.util.find_spec("fev")
+    if package is None:
+        pytest.skip("fev is not installed")
+    # Its metrics need NumPy alone; the package itself would load the libraries of its data sets.
+    path = Path(package.submodule_search_locations[0]) / "metrics.py"
+    spec = importlib.util.spec_from_file_location("fev_metrics", path)
+    fev = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fev)
+    panel, frame = made_up
+    season = 4
+    ours = evaluate(frame, train=panel, by="series", season=season).set_index("unique_id")
+    for label, rows in frame.groupby("unique_id"):
+        past = panel[(panel["unique_id"] == label) & (panel["ds"] < frame["cutoff"].iloc[0])]
+        given = {
+            "y_true": rows["y"].to_numpy()[None, :, None],
+            "y_pred": rows["mean"].to_numpy()[None, :, None],
+            "q_pred": rows[QUANTILES].to_numpy()[None, :, None, :],
+            "y_past": past["y"].to_numpy()[:, None],
+            "y_past_lengths": np.array([len(past)]),
+            "seasonality": season,
+            "quantile_levels": list(LEVELS),
+        }
+        for name in ("MAE", "RMSE", "MAPE", "SMAPE", "MASE", "RMSSE", "SQL", "WQL"):
+            theirs = fev.get_metric(name).compute(**given)
+            assert ours.loc[label, name.lower()] == pytest.approx(theirs, rel=1e-9), name
+        # Ours is without the factor 2.
+        assert 2 * ours.loc[label, "pinball"] == pytest.approx(
+            fev.get_metric("MQL").compute(**given), rel=1e-9
+        )
 
 
 def test_crps_and_interval_score_are_those_of_scoringrules(made_up):
