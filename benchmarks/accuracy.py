@@ -5,7 +5,8 @@
 
 Peers see the numbers of all columns and of the calendar, gaps filled with the last value and left
 out of the loss, in windows as long as ours, at our default width, batch size and learning rate,
-for as many training samples as our defaults take at most (ours may stop earlier). All train on the
+for as many training samples as our defaults take at most (ours may stop earlier); "fusion-equal"
+is ours on --samples of them, everything else at its default. All train on the
 rows before the validation tail; AutoETS is fitted anew at each origin. What has no seed runs once.
 
 MAE is of the median, in standard deviations of each series' training rows; SQL is the quantile
@@ -42,7 +43,8 @@ from tsfusion.evaluation import (
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAIVE = {"last-value": "last_value", "seasonal-naive": "seasonal_naive"}
 METHODS = {"auto-ets": "AutoETS", "lightgbm": "LightGBM"}
-OURS = ("fusion", "tft")
+OURS = ("fusion", "tft", "fusion-equal")
+EQUAL = "fusion-equal"
 CONTENDERS = (*OURS, *_peers.PEERS, *NAIVE, *METHODS)
 METRICS = ("MAE", "WQL", "SQL", "MASE", "coverage 80 %")
 # What a fit with our defaults takes at most: 15 epochs of 100 steps of 64 windows.
@@ -192,6 +194,9 @@ def answer(task: Task, contender: str, seed: int, samples: int, table: Path) -> 
         return {**score(task, values, point), "samples": 0}
     peer = _peers.OURS if contender in OURS else contender
     own: dict[str, Any] = {"architecture": contender} if contender in OURS else {}
+    if contender == EQUAL:
+        epochs = {"max_epochs": max(samples // (100 * BATCH), 1)}
+        own = {"architecture": "fusion", "parameters": epochs}
     if contender in METHODS:
         peer, own = _peers.BASELINES, {"method": METHODS[contender]}
     saved = table.with_name("quantiles.npy")
@@ -210,7 +215,8 @@ def run_all(arguments: argparse.Namespace, name: str) -> dict[str, list[dict[str
         write_table(task.table, table)
         for contender in arguments.contenders:
             seeded = contender in OURS or contender in _peers.PEERS
-            budget = f"-{arguments.samples}" if contender in _peers.PEERS else ""
+            counted = contender in _peers.PEERS or contender == EQUAL
+            budget = f"-{arguments.samples}" if counted else ""
             for seed in range(arguments.seeds if seeded else 1):
                 path = arguments.out / name / f"{contender}{budget}-{seed}.json"
                 if not path.exists():
