@@ -27,7 +27,7 @@ QUIET = ("On the validation tail the network", "calibrate: ", "A quantile at", "
 
 
 def blocks(page):
-    """Return language, text and line of each fenced block."""
+    """Yield language, text and line of each fenced block."""
     text = (DOCS / page).read_text()
     for match in FENCE.finditer(text):
         indent, language, body = match.groups()
@@ -87,8 +87,25 @@ def test_the_snippets_of_a_page_run(page, tmp_path, monkeypatch):
             printed = None
 
 
+@pytest.mark.slow
+@pytest.mark.backends
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the run on PyTorch has it")
+def test_the_first_lines_of_the_readme_run(capsys):
+    python = (text for language, text, _ in blocks("../README.md") if language == "python")
+    five, roles = next(python), next(python)
+    assert len([line for line in five.splitlines() if line]) == 5
+    namespace = {}
+    for text in (five, roles):
+        tiny = "(hidden_size=8, max_epochs=1, steps_per_epoch=2, verbose=0, "
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "On the validation tail the network")
+            exec(text.replace("FusionForecaster(", f"FusionForecaster{tiny}"), namespace)
+    assert "q0.9" in capsys.readouterr().out
+    assert len(namespace["model"].forecast(namespace["future"])) == 20 * 28
+
+
 def test_links_between_pages_lead_somewhere():
-    for page in DOCS.rglob("*.md"):
+    for page in [DOCS.parent / "README.md", *DOCS.rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
