@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11+ and a package registry:
 #   make demo    fit, forecast and explain on data that comes with the package
 #   make test    the tests, on TensorFlow and then on JAX and PyTorch
+# CONTRIBUTING.md lists the others.
 # Each makes .venv and installs what it needs; a second run installs nothing.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-fast test-backends lint format clean
+.PHONY: demo test test-fast test-minimum lint format docs notebooks bench wheel clean
 
 demo: $(VENV)/.run
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python examples/quickstart.py
@@ -31,8 +32,32 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The oldest releases that pyproject.toml allows, in an environment of its own.
+test-minimum: .venv-min/.done
+	TF_CPP_MIN_LOG_LEVEL=3 OMP_NUM_THREADS=1 .venv-min/bin/python -m pytest -q -n 2 --dist worksteal -m "not slow" tests
+
+docs: $(VENV)/.docs
+	PYTHONPATH=tools $(BIN)/python -m zensical build --strict --clean
+
+notebooks: $(VENV)/.docs
+	$(BIN)/jupytext --to notebook examples/notebooks/*.py
+
+bench: $(VENV)/.run
+	$(BIN)/python benchmarks/windows.py --rows 200000 --series 100
+	$(BIN)/python benchmarks/components.py --repeats 3
+
+# Both archives, what is in them, and a forecast with the wheel alone, outside of this checkout.
+wheel: | $(BIN)/python
+	$(PIP) build
+	rm -rf dist build .venv-wheel
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tools/check_archives.py dist
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd / && TF_CPP_MIN_LOG_LEVEL=3 $(CURDIR)/.venv-wheel/bin/tsfusion demo --quiet
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-min .venv-wheel site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,3 +70,13 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) -e ".[plot,frames,test,lint,jax,torch]"
 	$(PIP) --no-deps fev==0.10.0  # for its metrics; what else it needs is for its data sets
 	touch $@ $(VENV)/.run
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) -e ".[docs]"
+	touch $@
+
+.venv-min/.done: pyproject.toml | $(BIN)/python
+	$(PIP) uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-min
+	$(BIN)/uv pip install --quiet --python .venv-min/bin/python --resolution lowest-direct -e ".[test]"
+	touch $@

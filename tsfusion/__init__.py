@@ -11,6 +11,7 @@ The public names are loaded when they are first used, so that ``import tsfusion`
 - `tsfusion.data`: panels, windows, calendars and data sets.
 - `tsfusion.evaluation`: metrics and baselines.
 - `tsfusion.uncertainty`: calibrated quantiles and sample paths, on arrays.
+- `show_versions`: what is installed, for a report of a defect.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tsfusion import components, data, evaluation, models, uncertainty
+    from tsfusion._versions import show_versions
     from tsfusion.data import PanelSplit
     from tsfusion.evaluation import audit_leakage, backtest, evaluate
     from tsfusion.exceptions import (
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
         DataWarning,
         ExplanationWarning,
         FileFormatError,
+        SkillWarning,
         TsfusionWarning,
     )
     from tsfusion.explain import Explanation
@@ -52,6 +56,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "models",
+    "show_versions",
     "uncertainty",
 ]
 
@@ -69,6 +74,7 @@ _HOMES = {
     "audit_leakage": "tsfusion.evaluation",
     "backtest": "tsfusion.evaluation",
     "evaluate": "tsfusion.evaluation",
+    "show_versions": "tsfusion._versions",
 }
 _MODULES = {"components", "data", "evaluation", "models", "uncertainty"}
 

@@ -397,6 +397,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"{self.num_heads}."
             )
         self._check_windows()
+        self._check_keras_objects()
         options = self._calibrating()
         frame = as_frame(X, self._column_names())
         _check_not_empty(frame)
@@ -1661,6 +1662,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             )
         check_options(**options)
         return options
+
+    def _check_keras_objects(self) -> None:
+        if (self.optimizer, self.loss, self.callbacks) != (None, None, None):
+            from tsfusion.training.fit import check_keras_objects
+
+            check_keras_objects(self.optimizer, self.loss, self.callbacks)
 
     def _plan(self, fitted: Fitted) -> Any:
         from tsfusion.training.fit import TrainingPlan

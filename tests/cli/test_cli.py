@@ -194,6 +194,12 @@ def test_a_file_of_options_is_as_good_as_flags(folder, eager):
         (("inspect", "history.csv"), "history.csv: expected a file that save wrote"),
         (("forecast", "model.tsf"), "Missing future values of the known columns"),
         (("forecast", "model.tsf", "later.csv", "--quantiles", "2"), "between 0 and 1"),
+        (("fit", ".", *FLAGS, "-o", "m.tsf"), "expected a CSV or Parquet file, received a folder"),
+        (("fit", "semicolons.csv", *FLAGS, "-o", "m.tsf"), "separated by commas, .* has ';'"),
+        (("fit", "book.xlsx", *FLAGS, "-o", "m.tsf"), "expected a .csv or .parquet file"),
+        (("forecast", "nowhere.tsf", "-o", "x.xlsx"), "x.xlsx: expected a .csv or .parquet file"),
+        (("forecast", "nowhere.tsf", "-o", "no/x.csv"), "no/x.csv: there is no folder"),
+        (("backtest", "history.csv", *FLAGS, "--baseline", "naive"), "baseline: .*'naive'"),
     ],
     ids=[
         "no file",
@@ -204,6 +210,12 @@ def test_a_file_of_options_is_as_good_as_flags(folder, eager):
         "no model",
         "no future",
         "level",
+        "folder",
+        "semicolons",
+        "workbook",
+        "no kind of output",
+        "no folder of output",
+        "no baseline",
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder, arguments, message, monkeypatch):
@@ -212,6 +224,8 @@ def test_what_is_wrong_is_said_in_one_line(folder, arguments, message, monkeypat
     monkeypatch.chdir(folder)
     (folder / "bad.csv").write_text("store,date,sales\na,2024-01-01,1\na,soon,2\n")
     (folder / "empty.csv").write_text("")
+    (folder / "semicolons.csv").write_text("store;date;sales\na;2024-01-01;1\n")
+    (folder / "book.xlsx").write_text("")
     told = run(*arguments, code=1)
     assert told.stdout == ""
     assert re.search(message, told.stderr.replace("\n", " ")), told.stderr

@@ -331,7 +331,7 @@ def test_processes_change_nothing(panel, network):
 
 
 def test_errors(panel):
-    with pytest.raises(ValueError, match="name: expected one of"):
+    with pytest.raises(ValueError, match="baseline: expected the name of one of"):
         backtest("arima", panel, horizon=2, **COLUMNS)
     with pytest.raises(TypeError, match="expected an object with fit and forecast"):
         backtest({"m": 3}, panel, horizon=2, **COLUMNS)

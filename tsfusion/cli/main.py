@@ -271,8 +271,9 @@ def forecast(
 
     Example: tsfusion forecast model.tsf future.csv -o forecast.csv
     """
-    from tsfusion.cli.tables import write_table
+    from tsfusion.cli.tables import check_output, write_table
 
+    check_output(output, as_json=as_json)
     fitted = _load(model)
     if history is not None:
         fitted.update(_rows(fitted, history))
@@ -313,8 +314,9 @@ def explain(
 
     Example: tsfusion explain model.tsf --table attribution --checks fast -o attribution.csv
     """
-    from tsfusion.cli.tables import write_table
+    from tsfusion.cli.tables import check_output, write_table
 
+    check_output(output, as_json=as_json)
     fitted = _load(model)
     rows = None if data is None else _rows(fitted, data)
     methods = {"attention", "selection", _TABLES[table]} - {None}
@@ -341,7 +343,12 @@ def export(model: str, format: str, overwrite: bool, output: str) -> None:
 
     Example: tsfusion export model.tsf --format onnx -o model.onnx
     """
-    _load(model).export(output, format=format, overwrite=overwrite)
+    try:
+        _load(model).export(output, format=format, overwrite=overwrite)
+    except RuntimeError as error:
+        if "KERAS_BACKEND" not in str(error):
+            raise
+        raise click.ClickException(str(error)) from error
     click.echo(f"{output}: written.")
 
 
@@ -376,9 +383,10 @@ def backtest(
 
     Example: tsfusion backtest sales.csv --target sales --series store --horizon 28
     """
-    from tsfusion.cli.tables import read_table, write_table
+    from tsfusion.cli.tables import check_output, read_table, write_table
     from tsfusion.evaluation import evaluate
 
+    check_output(output)
     table = read_table(data, options["time"])
     model = _forecaster(options, quiet)
     found = model.backtest(

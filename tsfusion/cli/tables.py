@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_table", "write_json", "write_table"]
+__all__ = ["check_output", "read_table", "write_json", "write_table"]
 
 _PARQUET = (".parquet", ".pq")
+_OTHERS = (".arrow", ".feather", ".h5", ".json", ".orc", ".pkl", ".xls", ".xlsx")
+_SEPARATORS = {";", "\t", "|"}
 
 
 def read_table(path: str, time: str | None = None) -> pd.DataFrame:
@@ -36,17 +38,36 @@ def read_table(path: str, time: str | None = None) -> pd.DataFrame:
 
     if path != "-" and not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file.")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path}: expected a CSV or Parquet file, received a folder.")
+    _check_ending(path)
     try:
         if path.lower().endswith(_PARQUET):
             frame = _read_parquet(path)
         else:
             frame = pd.read_csv(sys.stdin if path == "-" else path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected a CSV file with a header, received: {error}") from error
+        shown = "standard input" if path == "-" else path
+        raise ValueError(
+            f"{shown}: expected a CSV file with a header, received: {error}"
+        ) from error
+    if frame.shape[1] == 1 and (found := _SEPARATORS & set(str(frame.columns[0]))):
+        raise ValueError(
+            f"{path}: expected columns separated by commas, received the header "
+            f"{frame.columns[0]!r}, which has {found.pop()!r} between them."
+        )
     for name in frame.columns if time is None else [time]:
         if name in frame.columns and pd.api.types.is_string_dtype(frame[name].dtype):
             frame[name] = _times(frame[name], path, must=name == time)
     return frame
+
+
+def _check_ending(path: str) -> None:
+    """Raise where a file's name says that it is to be something that we do not read or write."""
+    if path.lower().endswith(_OTHERS):
+        raise ValueError(
+            f"{path}: expected a .csv or .parquet file, received {os.path.splitext(path)[1]!r}."
+        )
 
 
 def _read_parquet(path: str) -> pd.DataFrame:
@@ -81,8 +102,20 @@ def _times(column: pd.Series, path: str, *, must: bool) -> pd.Series:
     )
 
 
+def check_output(path: str | None, *, as_json: bool = False) -> None:
+    """Raise if a table cannot be written there, before the work that makes it."""
+    if path in (None, "-"):
+        return
+    folder = Path(str(path)).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {folder}.")
+    if not as_json:
+        _check_ending(str(path))
+
+
 def write_table(frame: pd.DataFrame, path: str | None, *, as_json: bool = False) -> None:
     """Write a table to a file by its ending (replaced whole), or to standard output."""
+    check_output(path, as_json=as_json)
     if as_json:
         text = frame.to_json(orient="records", date_format="iso", indent=1)
         write = lambda target: Path(target).write_text(text + "\n", encoding="utf-8")  # noqa: E731
@@ -107,8 +140,6 @@ def _plain(value: Any) -> Any:
 
 
 def _replacing(path: Path, write: Callable[[str], Any]) -> None:
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}.")
     handle, part = tempfile.mkstemp(
         prefix=f".{path.name}.", suffix=path.suffix, dir=path.absolute().parent
     )

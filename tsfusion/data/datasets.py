@@ -131,6 +131,13 @@ class PanelTruth:
     weather_persistence: float
     weather_lag: int
 
+    def __repr__(self) -> str:
+        return (
+            f"PanelTruth({len(self.noise_std)} series, {len(self.components)} rows, seasons of "
+            f"{', '.join(f'{season:g}' for season in self.seasons)} steps, weather at lag "
+            f"{self.weather_lag})"
+        )
+
     def oracle_std(self, horizon: int) -> pd.DataFrame:
         """Standard deviation of the error of a forecaster that knows the truth.
 

@@ -5,6 +5,7 @@ Relies on narwhals for the tables of other libraries, and on scikit-learn's chec
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -128,8 +129,17 @@ def _check_two_dimensions(X: Any) -> None:
     shape = X.shape if hasattr(X, "shape") else np.asarray(X, dtype=object).shape
     if len(shape) == 0:
         shown = "None" if X is None else f"{type(X).__name__} {str(X)[:40]!r}"
-        hint = " Make a DataFrame of it: pd.DataFrame(X)." if isinstance(X, dict) else ""
+        hint = ""
+        if isinstance(X, dict):
+            hint = " Make a DataFrame of it: pd.DataFrame(X)."
+        elif isinstance(X, (str, os.PathLike)) and os.path.splitext(X)[1]:
+            hint = " Read the file first, for instance with pd.read_csv or pd.read_parquet."
         raise TypeError(f"X: expected a DataFrame or a 2-D array, received {shown}.{hint}")
+    if len(shape) == 1 and shape[0] and isinstance(X, (list, tuple)) and isinstance(X[0], dict):
+        raise TypeError(
+            "X: expected a DataFrame or a 2-D array, received a list of dicts. Make a DataFrame of "
+            "it: pd.DataFrame(X)."
+        )
     if len(shape) == 1:
         raise ValueError(
             f"X: Expected 2D array, got 1D array of {shape[0]} values instead. Reshape your data: "
@@ -144,6 +154,11 @@ def as_target(y: Any, frame: pd.DataFrame, X: Any) -> np.ndarray:
             "No target: expected y, or target= with the name of a column of X. "
             "requires y to be passed, but the target y is None."
         )
+    if isinstance(y, str):
+        raise TypeError(
+            f"y: expected the values of the target, received the text {y!r}. To name a column of "
+            f"X, use the parameter target={y!r}."
+        )
     if (
         isinstance(y, (pd.Series, pd.DataFrame))
         and isinstance(X, pd.DataFrame)
@@ -155,7 +170,7 @@ def as_target(y: Any, frame: pd.DataFrame, X: Any) -> np.ndarray:
             f"y is in another order than X: at row {row} the index of X is {X.index[row]!r}, that "
             f"of y is {y.index[row]!r}. Align them: y = y.loc[X.index]."
         )
-    from sklearn.utils import check_consistent_length, column_or_1d
+    from sklearn.utils import column_or_1d
 
     if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
         y = y.iloc[:, 0]
@@ -167,7 +182,11 @@ def as_target(y: Any, frame: pd.DataFrame, X: Any) -> np.ndarray:
         values = column_or_1d(y, warn=True)
         if values.dtype.kind not in "fiub":
             values = numbers(pd.Series(values), "y", "target")
-    check_consistent_length(frame, values)
+    if len(values) != len(frame):
+        raise ValueError(
+            f"y: expected a value for each of the {len(frame)} rows of X, received {len(values)}: "
+            f"inconsistent numbers of samples: [{len(frame)}, {len(values)}]."
+        )
     values = np.asarray(values, dtype=np.float64)
     check_not_infinite(values, "y", "target")
     return values

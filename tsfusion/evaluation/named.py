@@ -216,7 +216,9 @@ class Baseline(BaseEstimator):
 def check_baseline(name: Any) -> None:
     """Raise unless this is the name of a baseline that can be run here."""
     if name not in BASELINES:
-        raise ValueError(f"name: expected one of {BASELINES}, got {name!r}.")
+        raise ValueError(
+            f"baseline: expected the name of one of {', '.join(BASELINES)}, received {name!r}."
+        )
     if name in _STATISTICAL:
         _import_statistical(name)
 

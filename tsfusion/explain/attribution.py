@@ -48,6 +48,9 @@ class Attribution:
     baseline: np.ndarray
     residual: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Attribution({len(self.forecast)} forecasts, of {', '.join(self.values)})"
+
 
 @dataclass(frozen=True)
 class Task:

@@ -35,6 +35,10 @@ class Branch:
     first: np.ndarray
     last: np.ndarray
 
+    def __repr__(self) -> str:
+        forecasts, heads, sources = self.scores.shape
+        return f"Branch({self.name!r}, {forecasts} forecasts, {heads} heads, {sources} sources)"
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -349,6 +353,8 @@ class Explanation:
         DataFrame
             The weight is the mean over the steps ahead that could look at that lag at all.
         """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"n: expected an integer >= 1, received {n!r}.")
         if variable is None:
             table = self._patterns_of(branch)
             table = table.groupby("lag", as_index=False)["mean"].mean()

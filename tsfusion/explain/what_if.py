@@ -50,6 +50,11 @@ class Change:
                 "changes: expected a dict of columns and their new values (or functions of the "
                 f"present ones), received {changes!r}."
             )
+        if not self.reals and not self.categories:
+            raise ValueError(
+                "what_if: this forecaster was fitted with no known and no observed columns, so "
+                "there is nothing to change. Fit it with known= or observed=."
+            )
         for name, value in changes.items():
             if name not in self.reals and name not in self.categories:
                 raise ValueError(
@@ -93,8 +98,7 @@ class Change:
             column = self.reals.index(name)
             location, scale = self.encoder.location[name], self.encoder.scale[name]
             present = real[meant, column].astype(np.float64) * scale + location
-            wanted = np.asarray(value(present) if callable(value) else value, dtype=np.float64)
-            wanted = np.broadcast_to(wanted, present.shape)
+            wanted = _wanted(name, value(present) if callable(value) else value, present)
             if not np.isfinite(wanted[np.isfinite(present)]).all():
                 raise ValueError(f"changes: the function of {name!r} gave NaN or infinity.")
             self._warn_outside(name, wanted, memory, column)
@@ -176,6 +180,19 @@ def paired(
     table["changed"] = after.reshape(-1)
     table["difference"] = table["changed"] - table["forecast"]
     return table
+
+
+def _wanted(name: Any, given: Any, present: np.ndarray) -> np.ndarray:
+    """Return what a change gave as numbers, one for each present value."""
+    try:
+        wanted = np.asarray(given, dtype=np.float64)
+        return np.broadcast_to(wanted, present.shape)
+    except (TypeError, ValueError) as error:
+        shown = f"shape {np.shape(given)}" if np.ndim(given) else repr(given)
+        raise ValueError(
+            f"changes: the function of {name!r} was given {len(present)} numbers; expected as many "
+            f"back, or one, received {shown}."
+        ) from error
 
 
 def _as_time(value: Any, times: pd.Index, name: str) -> Any:

@@ -128,6 +128,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"save: expected the name of a file, received the folder {path}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: {path}: there is no folder {path.parent}.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     file = open(part, "x+b")  # noqa: SIM115
     try:

@@ -89,7 +89,13 @@ class Checkpoint:
         return Path(self.folder) / _NAME
 
     def __enter__(self) -> Checkpoint:
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(self.folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(
+                f"checkpoint_dir: the folder {os.fspath(self.folder)} cannot be made "
+                f"({error.strerror})."
+            ) from error
         self._lock = _locked(self.path.parent)
         try:
             # What a write left that was killed halfway.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,9 @@ from tsfusion.training.checkpoint import Checkpoint, CheckpointWriter
 from tsfusion.training.optimizer import adam
 from tsfusion.training.progress import Progress
 
-__all__ = ["Run", "Start", "TrainingPlan", "seeded", "train"]
+__all__ = ["Run", "Start", "TrainingPlan", "check_keras_objects", "seeded", "train"]
+
+_log = logging.getLogger(__name__)
 
 _SEED_LOCK = threading.RLock()
 
@@ -74,6 +77,31 @@ class TrainingPlan:
 # of it is seen across epochs.
 _MOST_STEPS, _MOST_VALIDATION_WINDOWS, _VALIDATION_BATCH = 100, 1024, 256
 _MOST_AT_ONCE = 16
+
+
+def check_keras_objects(optimizer: Any, loss: Any, callbacks: Any) -> None:
+    """Raise unless Keras can make something of each, in words that name the parameter."""
+    for name, given, family, kind in (
+        ("optimizer", optimizer, keras.optimizers, keras.optimizers.Optimizer),
+        ("loss", loss, keras.losses, keras.losses.Loss),
+    ):
+        known = given is None or isinstance(given, kind) or (name == "loss" and callable(given))
+        if isinstance(given, str):
+            with contextlib.suppress(ValueError):
+                known = family.get(given) is not None
+        if not known:
+            raise ValueError(
+                f"{name}: expected None, the name of one in keras.{name}{_PLURAL[name]} or an "
+                f"instance, received {given!r}."
+            )
+    for callback in _listed(callbacks):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                f"callbacks: expected instances of keras.callbacks.Callback, received {callback!r}."
+            )
+
+
+_PLURAL = {"optimizer": "s", "loss": "es"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +172,12 @@ def train(
         validation_data = EvaluationBatches(panel, windows, batch_size=size, **shape)
         validation_data = as_dataset(validation_data) if on_tensorflow else validation_data
     runs = _finished(checkpoint, model)
+    _log.info(
+        "%d windows of %d + %d steps to train on, %d to validate on; at most %d epochs of %d steps "
+        "of %d windows, on %s",
+        len(training), plan.context_length, plan.horizon, len(validation), plan.max_epochs, steps,
+        batch_size, keras.backend.backend(),
+    )  # fmt: skip
     if runs:
         model.set_weights(runs[-1].weights)
     for number, start in enumerate(starts[len(runs) :], len(runs)):
@@ -174,10 +208,20 @@ def train(
         if writer is not None:
             runs[-1] = Run(runs[-1].weights, writer.history)
             writer.finish(runs[-1].weights, writer.history)
+        _log_end(number + 1, len(starts), runs[-1].history)
     if on_tensorflow:
         # To forecast, XLA would compile every size of batch for some six seconds and gain 15 %.
         model.jit_compile = False
     return runs
+
+
+def _log_end(number: int, of: int, history: dict[str, list[float]]) -> None:
+    losses = history.get("val_loss") or history["loss"]
+    _log.info(
+        "network %d of %d: %d epochs, best %s %.4g after epoch %d",
+        number, of, len(losses), "val_loss" if "val_loss" in history else "loss", min(losses),
+        int(np.argmin(losses)) + 1,
+    )  # fmt: skip
 
 
 def _finished(checkpoint: Checkpoint | None, model: keras.Model) -> list[Run]:

@@ -111,6 +111,13 @@ class Calibration:
     scores: np.ndarray
     state: np.ndarray
 
+    def __repr__(self) -> str:
+        forecasts, steps, _ = self.scores.shape
+        return (
+            f"Calibration({self.method!r}, coverage={self.coverage!r}, {forecasts} forecasts of "
+            f"{steps} steps from {self.n_series} series)"
+        )
+
     @classmethod
     def start(
         cls, series: np.ndarray, origin: np.ndarray, scores: np.ndarray, levels: Sequence[float], *,
