@@ -85,6 +85,14 @@ class Explanation:
         The variable of each column of each input of the network.
     attributed, path_table, trust_table, regime_table, memory_use
         What ``methods`` and ``checks`` asked for; None otherwise.
+    target : hashable
+        The target's name.
+    target_values : ndarray of float64, shape (W * K,)
+        The target at `source_times`; NaN where it is not known.
+    levels : tuple of float
+        The trained quantile levels.
+    quantiles : ndarray of float64, shape (E, Q)
+        The forecasts of those levels in units of the target, before any calibration.
     """
 
     series_names: tuple[Any, ...]
@@ -110,6 +118,10 @@ class Explanation:
     trust_table: pd.DataFrame | None = None
     regime_table: pd.DataFrame | None = None
     memory_use: MemoryUse | None = None
+    target: Any = None
+    target_values: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    levels: tuple[float, ...] = ()
+    quantiles: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __repr__(self) -> str:
         return (
@@ -431,18 +443,46 @@ class Explanation:
             raise ValueError(f"This was not computed: ask for it in explain({parameter}={name!r}).")
         return table
 
-    def _attribution_shares(self) -> dict[Any, float]:
-        """Return each variable's share, the values of a variable taken together."""
+    def window_shares(self) -> dict[str, pd.DataFrame]:
+        """Return how much each variable counts in each window, by measure.
+
+        Returns
+        -------
+        dict of DataFrame
+            One row per window, in the order of `cutoffs`, and one column per variable:
+            ``"attribution"`` (where it was asked for: the share of the mean absolute attribution,
+            a variable's values taken together) and the selection weights ``"past"``, ``"future"``,
+            ``"static"``. Rows sum to 1, or hold NaN where a window has no such variable.
+        """
+        tables = {}
+        if self.attributed is not None:
+            sizes = self._attribution_sizes()
+            total = np.zeros((len(self.cutoffs), sizes.shape[1]))
+            np.add.at(total, self.window, sizes)
+            with np.errstate(invalid="ignore"):
+                shares = total / total.sum(axis=1, keepdims=True)
+            tables["attribution"] = pd.DataFrame(shares, columns=pd.Index(self.roles, dtype=object))
+        return tables | {name: table.copy() for name, table in self.weights.items()}
+
+    def _attribution_sizes(self) -> np.ndarray:
+        """Return (E, V) how far each variable moved each forecast, in units of each window.
+
+        The values of a variable are taken together.
+        """
         found = self._given(self.attributed, "methods", "attribution")
         spread = np.maximum(np.abs(self.spread), np.finfo(float).tiny)
-        total: dict[Any, np.ndarray] = {name: np.zeros(len(spread)) for name in self.roles}
+        place = {name: i for i, name in enumerate(self.roles)}
+        total = np.zeros((len(spread), len(place)))
         for key, value in found.values.items():
             by_variable = value.reshape(len(value), -1, value.shape[-1]).sum(axis=1, dtype=float)
             for i, name in enumerate(self.cells[key]):
-                total[name] += by_variable[:, i]
-        mean = {name: float((np.abs(value) / spread).mean()) for name, value in total.items()}
-        whole = sum(mean.values()) or 1.0
-        return {name: value / whole for name, value in mean.items()}
+                total[:, place[name]] += by_variable[:, i]
+        return np.abs(total) / spread[:, None]
+
+    def _attribution_shares(self) -> dict[Any, float]:
+        """Return each variable's share, the values of a variable taken together."""
+        mean = self._attribution_sizes().mean(axis=0)
+        return dict(zip(self.roles, (mean / (mean.sum() or 1.0)).tolist()))
 
     @cached_property
     def _attribution(self) -> pd.DataFrame:

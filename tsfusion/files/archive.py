@@ -25,7 +25,7 @@ import numpy as np
 
 from tsfusion.exceptions import FileFormatError
 
-__all__ = ["DTYPES", "FORMAT_VERSION", "read_archive", "seal", "write_archive"]
+__all__ = ["DTYPES", "FORMAT_VERSION", "read_archive", "replacing", "seal", "write_archive"]
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -60,7 +60,7 @@ def write_archive(path: Path, manifest: dict[str, Any], arrays: dict[str, np.nda
     arrays : dict of str to ndarray
         Of one or two dimensions.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             digests = {name: _write_array(archive, name, array) for name, array in arrays.items()}
             listed = {**manifest, "format_version": FORMAT_VERSION, "arrays": digests}
@@ -122,7 +122,7 @@ def _digest(file: BinaryIO) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a new file that takes the place of ``path`` in the end, or goes if there is an error."""
     # Of a link, the file it points to is replaced.
     path = Path(os.path.realpath(path))
