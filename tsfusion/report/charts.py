@@ -1,8 +1,9 @@
 """The charts of a report as Vega-Lite specifications, by Altair; their rows come with the page.
 
 Every field is named here, never after a column of the user's: Vega-Lite would read dots and
-brackets in such a name as a path. What starts with ``@`` in a domain is filled in by ``page.js``,
-and so are the colours: a ``style`` is one of its themes.
+brackets in such a name as a path. ``page.js`` adds what depends on the rows, the ends of a scale
+(parameters ``start``, ``end``, ``most``) the height of a list, and the theme: a ``style`` is one of its
+colours.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class _Charts:
 
     def _time(self, field: str, **kwargs: Any) -> Any:
         alt = self.alt
-        scale: dict[str, Any] = {"domain": ["@start", "@end"], "nice": False}
+        scale: dict[str, Any] = {
+            "domainMin": alt.expr("start"), "domainMax": alt.expr("end"), "nice": False,
+        }  # fmt: skip
         if self.is_clock:
             scale["type"] = "utc"
         return alt.X(
@@ -82,12 +85,20 @@ class _Charts:
     def _tips(self, *pairs: tuple[str, str]) -> list[Any]:
         return [self.alt.Tooltip(field, type="nominal", title=title) for field, title in pairs]
 
-    def _sized(self, chart: Any, height: Any) -> Any:
-        alt = self.alt
-        return chart.properties(
-            width="container", height=height,
-            autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        )  # fmt: skip
+    def _sized(self, chart: Any, height: int = 100) -> Any:
+        """As wide as the page; a list gets its height there."""
+        fit = self.alt.AutoSizeParams(type="fit-x", contains="padding")
+        return chart.properties(width="container", height=height, autosize=fit)
+
+    def _colors(self, field: str) -> Any:
+        return self.alt.Color(field, type="nominal", sort=None, title=None)
+
+    def _shapes(self, field: str) -> Any:
+        return self.alt.Shape(field, type="nominal", sort=None, title=None)
+
+    def _one_key(self, lines: Any, points: Any) -> Any:
+        """Lines and points in the same colours, with a key of the points alone."""
+        return self.alt.layer(lines, points).resolve_scale(color="independent", shape="independent")
 
     def _step(self) -> Any:
         """The step ahead that is chosen on the page."""
@@ -148,7 +159,7 @@ class _Charts:
             .encode(
                 x=self._time("t0"),
                 x2="t1",
-                y=self._share(self.alt.Y, "w", domain=["@zero", "@most"]),
+                y=self._share(self.alt.Y, "w", domainMin=0, domainMax=self.alt.expr("most")),
                 y2=self.alt.datum(0),
                 tooltip=self._tips(("when", "looked at"), ("lag", "lag"), ("w_text", "attention")),
             )
@@ -171,7 +182,8 @@ class _Charts:
             x=lag, x2="l1", y=step, y2="h1",
             color=alt.Color(
                 "w", type="quantitative", title="attention",
-                scale=alt.Scale(domain=["@zero", "@most"]), legend=alt.Legend(format=".0%"),
+                scale=alt.Scale(domainMin=0, domainMax=alt.expr("most")),
+                legend=alt.Legend(format=".0%"),
             ),
             tooltip=self._tips(
                 ("h", "steps ahead"), ("lag", "lag"), ("when", "looked at"),
@@ -194,15 +206,17 @@ class _Charts:
             .mark_point(size=90, filled=True, opacity=1)
             .encode(
                 x=self._share(alt.X, "share"),
-                y=alt.Y("variable", type="nominal", sort=None, title=None, axis=alt.Axis(grid=True)),
-                color=alt.Color("measure", type="nominal", sort=None, title=None),
-                shape=alt.Shape("measure", type="nominal", sort=None, title=None),
+                y=alt.Y(
+                    "variable", type="nominal", sort=None, title=None, axis=alt.Axis(grid=True)
+                ),
+                color=self._colors("measure"),
+                shape=self._shapes("measure"),
                 tooltip=self._tips(
                     ("variable", "variable"), ("measure", "measure"), ("share_text", "share")
                 ),
             )
         )
-        return self._sized(chart, alt.Step(26))
+        return self._sized(chart)
 
     def over(self) -> Any:
         """Share of each variable by cutoff."""
@@ -213,7 +227,7 @@ class _Charts:
             .encode(
                 x=alt.X(
                     "cutoff", type="ordinal", sort=None, title="cutoff",
-                    axis=alt.Axis(labelAngle=0, labelOverlap=True),
+                    axis=alt.Axis(labelAngle=0, labelOverlap=True, labelBound=True),
                 ),
                 y=alt.Y("variable", type="nominal", sort=None, title=None),
                 color=alt.Color(
@@ -225,13 +239,13 @@ class _Charts:
                 ),
             )
         )  # fmt: skip
-        return self._sized(chart, alt.Step(22))
+        return self._sized(chart)
 
     def _bars(self, name: str, value: str, text: str) -> Any:
         alt, data = self.alt, self._data("rows")
         y = alt.Y(name, type="nominal", sort=None, title=None)
         bars = data.mark_bar(height={"band": 0.7}).encode(
-            x=self._share(alt.X, value, domain=["@zero", "@most"]), y=y
+            x=self._share(alt.X, value, domainMin=0, domainMax=alt.expr("most")), y=y
         )
         said = data.mark_text(align="left", dx=4).encode(
             x=alt.X(value, type="quantitative"), y=y, text=alt.Text(text, type="nominal")
@@ -241,7 +255,7 @@ class _Charts:
     def paths(self) -> Any:
         """Share of the change that each path's absence makes."""
         chart = self._bars("path", "share", "share_text")
-        return self._sized(chart, self.alt.Step(28))
+        return self._sized(chart)
 
     def regimes(self) -> Any:
         """The series, and below it each window's attention: usual or not."""
@@ -278,7 +292,7 @@ class _Charts:
             )
         )
         chart = alt.layer(*self._bars("slot", "weight", "weight_text").layer, usual)
-        return self._sized(chart, alt.Step(22))
+        return self._sized(chart)
 
     def skill(self) -> Any:
         """Skill of each model against a baseline, with its interval."""
@@ -302,7 +316,7 @@ class _Charts:
             x="skill:Q", y=y, text=alt.Text("skill_text", type="nominal")
         )
         chart = alt.layer(zero, span, point, said)
-        return self._sized(chart, alt.Step(44))
+        return self._sized(chart)
 
     def reliability(self) -> Any:
         """Share of truths below each quantile, by its level."""
@@ -313,21 +327,23 @@ class _Charts:
             .mark_line(style="cutoff")
             .encode(x=level, y=self._share(alt.Y, "level", domain=[0, 1]))
         )
+        # Models at the same level stand side by side.
+        beside = self._share(alt.X, "place", title="level of the quantile", domain=[0, 1])
         span = data.mark_rule(clip=True).encode(
-            x=level, y=self._share(alt.Y, "low", domain=[0, 1]), y2="high",
-            color=alt.Color("model", type="nominal", sort=None, title=None),
+            x=beside, y=self._share(alt.Y, "low", domain=[0, 1]), y2="high",
+            color=self._colors("model").legend(None),
         )  # fmt: skip
         point = data.mark_point(filled=True, size=70, opacity=1).encode(
-            x=level,
+            x=beside,
             y=self._share(alt.Y, "observed", domain=[0, 1]),
-            color=alt.Color("model", type="nominal", sort=None, title=None),
-            shape=alt.Shape("model", type="nominal", sort=None, title=None),
+            color=self._colors("model"),
+            shape=self._shapes("model"),
             tooltip=self._tips(
                 ("model", "model"), ("level_text", "level"), ("observed_text", "truths below"),
                 ("count", "forecasts"),
             ),
         )  # fmt: skip
-        return self._sized(alt.layer(right, span, point), 260)
+        return self._sized(alt.layer(right, self._one_key(span, point)), 260)
 
     def pit(self) -> Any:
         """Density of the truths between the quantiles; flat where these are right."""
@@ -352,15 +368,14 @@ class _Charts:
             axis=alt.Axis(tickMinStep=1, format="d", grid=False),
         )  # fmt: skip
         y = self._share(alt.Y, field, domain=[0, 1]) if nominal else self._y(field)
-        color = alt.Color("model", type="nominal", sort=None, title=None)
-        line = data.mark_line().encode(x=x, y=y, color=color)
+        line = data.mark_line().encode(x=x, y=y, color=self._colors("model").legend(None))
         point = data.mark_point(filled=True, size=60, opacity=1).encode(
-            x=x, y=y, color=color, shape=alt.Shape("model", type="nominal", sort=None, title=None),
+            x=x, y=y, color=self._colors("model"), shape=self._shapes("model"),
             tooltip=self._tips(
                 ("model", "model"), ("step", "steps ahead"), ("value_text", "value")
             ),
         )  # fmt: skip
-        layers = [line, point]
+        layers = [self._one_key(line, point)]
         if nominal:
             layers.append(self._data("aim").mark_rule(style="cutoff").encode(y="value:Q"))
         return self._sized(alt.layer(*layers), 200)

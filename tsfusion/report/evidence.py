@@ -72,7 +72,9 @@ class Scores:
         with_quantiles = bool(levels)
         metrics = ["mae", "coverage"] if bands(tuple(levels)) else ["mae"]
         scores = evaluate(frame, by="step", metrics=metrics)
-        rows = {"error": records(scores.rename(columns={"mae": "value"})[["model", "step", "value"]])}
+        rows = {
+            "error": records(scores.rename(columns={"mae": "value"})[["model", "step", "value"]])
+        }
         first, interval, no_quantiles = str(frame["model"].iloc[0]), "", ""
         if with_quantiles:
             table = reliability(frame)
@@ -87,8 +89,10 @@ class Scores:
         if covered:
             widest = max(covered, key=lambda name: float(name.split("_")[1]))
             aim = float(widest.split("_")[1])
-            interval = f"{100 * aim:.3g} %"
-            rows["coverage"] = records(scores.rename(columns={widest: "value"})[["model", "step", "value"]])
+            interval = f"{100 * aim:.3g}%"
+            rows["coverage"] = records(
+                scores.rename(columns={widest: "value"})[["model", "step", "value"]]
+            )
             rows["aim"] = [{"value": aim}]
         skill, against, no_skill = _skill(frame, baseline)
         if skill is not None:

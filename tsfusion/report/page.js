@@ -21,7 +21,7 @@
     if (size >= 1e7 || size < 1e-4) return x.toExponential(3);
     return String(Number(x.toPrecision(5)));
   };
-  const percent = (x) => (x === null || x === undefined ? "" : `${(100 * x).toFixed(Math.abs(x) < 0.0995 ? 1 : 0)} %`);
+  const percent = (x) => (x === null || x === undefined ? "" : `${(100 * x).toFixed(Math.abs(x) < 0.0995 ? 1 : 0)}%`.replace("-", "\u2212"));
 
   // What is chosen.
   const windowsOf = (s) => D.windows.map((w, i) => [w, i]).filter(([w]) => w.series === s);
@@ -102,7 +102,7 @@
       view: { stroke: null },
       axis: { ...label, gridColor: line, domainColor: css("--edge"), tickColor: css("--edge"), labelLimit: narrow ? 110 : 220 },
       axisY: { minExtent: narrow ? 34 : 46 },
-      legend: { ...label, orient: "top", columns: narrow ? 2 : 5, symbolSize: 80, labelLimit: narrow ? 130 : 220, gradientLength: narrow ? 120 : 200, gradientThickness: 10, offset: 4 },
+      legend: { ...label, orient: "top", columns: narrow ? 1 : 5, symbolSize: 80, labelLimit: 220, gradientLength: narrow ? 120 : 200, gradientThickness: 10, offset: 10 },
       mark: { color: accent, tooltip: null },
       text: { color: text, font, fontSize: 12 },
       rule: { color: accent }, line: { strokeWidth: 2 },
@@ -116,38 +116,32 @@
         band0: { fill: accent, stroke: accent, fillOpacity: 0.18, strokeOpacity: 0, opacity: 1 },
         band1: { fill: accent, stroke: accent, fillOpacity: 0.28, strokeOpacity: 0, opacity: 1 },
         band2: { fill: accent, stroke: accent, fillOpacity: 0.3, strokeOpacity: 0, opacity: 1 },
-        edge: { stroke: accent, strokeWidth: 1 },
-        past: { stroke: text, strokeWidth: 1.5 },
-        median: { stroke: accent, strokeWidth: 2.5 },
-        actual: { stroke: text, strokeWidth: 1.75, fill: card },
-        cutoff: { stroke: soft, strokeDash: [2, 3] },
-        base: { stroke: line },
-        chosen: { stroke: bad, strokeWidth: 2, strokeDash: [5, 3] },
+        edge: { color: accent, strokeWidth: 1 },
+        past: { color: text, strokeWidth: 1.5 },
+        median: { color: accent, strokeWidth: 2.5 },
+        actual: { color: text, strokeWidth: 1.75, fill: card },
+        cutoff: { color: soft, strokeDash: [2, 3] },
+        base: { color: line },
+        chosen: { color: bad, strokeWidth: 2, strokeDash: [5, 3] },
         frame: { stroke: bad, strokeWidth: 2, fillOpacity: 0 },
         hit: { fill: accent, fillOpacity: 0, cursor: "pointer" },
-        look: { fill: accent },
-        usual: { stroke: text, fill: text },
-        bin: { fill: accent, stroke: card },
+        look: { color: accent },
+        usual: { color: text },
+        bin: { color: accent, stroke: card },
       },
     };
   }
 
   // Drawing.
-  function filled(spec, values) {
-    if (Array.isArray(spec)) return spec.map((one) => filled(one, values));
-    if (spec !== null && typeof spec === "object") {
-      return Object.fromEntries(Object.entries(spec).map(([k, v]) => [k, filled(v, values)]));
-    }
-    return typeof spec === "string" && spec.startsWith("@") && spec in values ? values[spec] : spec;
-  }
-
   async function draw(name, kind, datasets, values, table) {
     const element = $(`chart-${name}`);
     if (!element) return;
+    element.setAttribute("role", "img");
     shown[name] = table;
     fillTable(name);
-    const spec = filled(D.charts[kind], values || {});
-    spec.datasets = datasets;
+    const { height, ...ends } = values, spec = { ...D.charts[kind], datasets };
+    if (height) spec.height = height;
+    spec.params = [...(spec.params || []), ...Object.entries(ends).map(([param, value]) => ({ name: param, value }))];
     const large = Object.values(datasets).some((rows) => rows.length > 6000);
     const made = await vegaEmbed(element, spec, {
       actions: false, ast: true, renderer: large ? "canvas" : "svg", config: theme(), logLevel: 1,
@@ -200,6 +194,7 @@
     if (!element) return;
     if (views[name]) { views[name].finalize(); delete views[name]; }
     const said = document.createElement("p");
+    element.removeAttribute("role");
     said.className = "lacking";
     said.textContent = text;
     element.replaceChildren(said);
@@ -210,7 +205,7 @@
   // The parts of the page.
   function drawWindow() {
     const { past, ahead, cutoff, times } = fanRows();
-    const span = { "@start": spanOf(times, 0)[0], "@end": spanOf(times, times.length - 1)[1], "@zero": 0 };
+    const span = { start: spanOf(times, 0)[0], end: spanOf(times, times.length - 1)[1] };
     const bands = D.bands.flatMap(([low, high], b) => [
       [`low${b}`, `${percent(low)} quantile`, number], [`high${b}`, `${percent(high)} quantile`, number],
     ]);
@@ -225,7 +220,7 @@
         return;
       }
       const columns = [["h", "step ahead", number], ["target", "forecast of"], ["lag", "lag"], ["when", "looked at"], ["w_text", "attention"]];
-      const values = { ...span, "@most": found.most };
+      const values = { ...span, most: found.most };
       jobs.push(draw(names[0], "when", { cells: found.cells }, values, {
         columns, rows: () => found.cells.filter((c) => c.h === state.step),
       }));
@@ -250,7 +245,7 @@
     rows.forEach((row) => total.set(row.variable, (total.get(row.variable) || 0) + row.share));
     const top = [...total].sort((a, b) => b[1] - a[1]).slice(0, 12).map(([name]) => name);
     const drawn = top.flatMap((name) => rows.filter((row) => row.variable === name));
-    const jobs = [draw("over", "over", { rows: drawn }, {}, {
+    const jobs = [draw("over", "over", { rows: drawn }, { height: 24 * top.length }, {
       columns: [["cutoff", "cutoff"], ["variable", "variable"], ["share_text", "share"]], rows: () => rows,
     })];
     const marked = mine.filter((w) => w.regime).map((w) => ({
@@ -258,7 +253,7 @@
       distance_text: number(w.regime[0]), threshold_text: number(w.regime[1]),
     }));
     const past = series.time.map((t, i) => ({ t, y: series.y[i] }));
-    const span = { "@start": spanOf(series.time, 0)[0], "@end": spanOf(series.time, series.time.length - 1)[1] };
+    const span = { start: spanOf(series.time, 0)[0], end: spanOf(series.time, series.time.length - 1)[1] };
     jobs.push(draw("regimes", "regimes", { past, windows: marked }, span, {
       columns: [["when", "cutoff"], ["distance_text", "distance"], ["threshold_text", "threshold"], ["kind", "attention"]],
       rows: () => marked,
@@ -278,7 +273,7 @@
     const near = w.nearest.map(([series, cutoff, alike], i) => ({ rank: i + 1, series, cutoff: stamp(cutoff), alike }));
     const columns = [["rank", "rank", number], ["series", "series"], ["cutoff", "forecast made after"], ["alike", "similarity", number]];
     place.replaceChildren(tableOf(D.series.length > 1 || D.series[0].name ? columns : columns.filter(([f]) => f !== "series"), near));
-    await draw("memory", "memory", { rows }, { "@zero": 0, "@most": 1.12 * Math.max(...w.slots, ...D.memory) }, {
+    await draw("memory", "memory", { rows }, { height: 24 * rows.length, most: 1.12 * Math.max(...w.slots, ...D.memory) }, {
       columns: [["slot", "slot"], ["weight", "this window", percent], ["usual", "training", percent]], rows: () => rows,
     });
   }
@@ -290,25 +285,26 @@
     const points = F.importance.flatMap((row) => present.map(([field, measure]) => ({
       variable: row.variable, measure, share: row[field] ?? null, share_text: percent(row[field]),
     })).filter((point) => point.share !== null));
-    jobs.push(draw("importance", "importance", { rows: points }, {}, {
+    jobs.push(draw("importance", "importance", { rows: points }, { height: 26 * F.importance.length }, {
       columns: [["variable", "variable"], ["role", "role"], ...present.map(([field, title]) => [field, title, percent])],
       rows: () => F.importance,
     }));
     if (F.paths.length) {
       const rows = [...F.paths].sort((a, b) => b.share - a.share).map((row) => ({ ...row, share_text: percent(row.share) }));
-      jobs.push(draw("paths", "paths", { rows }, { "@zero": 0, "@most": 1.12 * Math.max(...rows.map((r) => r.share)) }, {
+      jobs.push(draw("paths", "paths", { rows }, { height: 28 * rows.length, most: 1.12 * Math.max(...rows.map((r) => r.share)) }, {
         columns: [["path", "path"], ["share", "share", percent], ["change", "mean change", number], ["loss_ratio", "loss without it / with it", number], ["low", "95 % from", number], ["high", "to", number]],
         rows: () => rows,
       }));
     }
     if (F.skill) {
       const rows = F.skill.map((row) => ({ ...row, skill_text: percent(row.skill), span: row.low === null ? "one window only" : `${percent(row.low)} to ${percent(row.high)}` }));
-      jobs.push(draw("skill", "skill", { rows, zero: [{ x: 0 }] }, {}, {
+      jobs.push(draw("skill", "skill", { rows, zero: [{ x: 0 }] }, { height: 44 * rows.length }, {
         columns: [["model", "model"], ["mae", "mean absolute error", number], ["skill", "skill", percent], ["low", "95 % from", percent], ["high", "to", percent]], rows: () => rows,
       }));
     }
     if (F.reliability) {
-      const rows = F.reliability.map((row) => ({ ...row, level_text: percent(row.level), observed_text: percent(row.observed) }));
+      const models = [...new Set(F.reliability.map((row) => row.model))];
+      const rows = F.reliability.map((row) => ({ ...row, place: row.level + 0.008 * (models.indexOf(row.model) - (models.length - 1) / 2), level_text: percent(row.level), observed_text: percent(row.observed) }));
       jobs.push(draw("reliability", "reliability", { rows, ends: [{ level: 0 }, { level: 1 }] }, {}, {
         columns: [["model", "model"], ["level", "level", percent], ["observed", "truths below", percent], ["standard_error", "standard error", percent], ["count", "forecasts", number]], rows: () => rows,
       }));

@@ -1,7 +1,7 @@
 """The HTML of a report: what is fixed is written here, what can be chosen is drawn by ``page.js``.
 
-Every text that comes from data is escaped; scripts and the policy that admits only them are inlined,
-so that the page asks nothing of a network.
+Every text that comes from data is escaped. The scripts are inlined, and so is the policy that
+admits them alone: the page asks nothing of a network.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ from tsfusion.report.payload import Windows, records
 __all__ = ["write_report"]
 
 _MOST_BANDS = 3
+_CONTROLS = (
+    '<form class="controls" aria-label="What is shown">'
+    '<label id="series-label">Series <select id="series"></select></label>'
+    '<label>Forecast made after <select id="window"></select></label>'
+    '<label>Step ahead <span class="step"><input type="range" id="step" min="1" step="1">'
+    '<output id="step-text" for="step"></output></span></label></form>\n'
+)
 
 
 def write_report(
@@ -165,29 +172,19 @@ def _body(
         f'<header class="top"><h1>{escape(title)}</h1>'
         '<button type="button" id="theme" aria-pressed="false">Dark theme</button></header>\n'
         f'<nav aria-label="Sections"><ol>{links}</ol></nav>\n'
-        f"{_controls()}<main>\n<noscript><p>The charts and tables of this page are drawn by its own "
-        f"script, which is switched off here.</p></noscript>\n{texts}</main>"
+        f"{_CONTROLS}<main>\n<noscript><p>The charts and tables are drawn by the page's own script, "
+        f"which is switched off here.</p></noscript>\n{texts}</main>"
     )
 
 
-def _controls() -> str:
+def _figure(name: str, label: str, caption: str, *, key: str = "") -> str:
+    """Return the place of a chart, with its caption (HTML) and the table behind it."""
+    label = escape(label)
     return (
-        '<form class="controls" aria-label="What is shown">'
-        '<label id="series-label">Series <select id="series"></select></label>'
-        '<label>Forecast made after <select id="window"></select></label>'
-        '<label>Step ahead <span class="step"><input type="range" id="step" min="1" step="1">'
-        '<output id="step-text" for="step"></output></span></label></form>\n'
-    )
-
-
-def _figure(name: str, label: str, caption: str = "", *, key: str = "", table: str = "") -> str:
-    """Return the place of a chart, with its caption and the table behind it."""
-    about = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return (
-        f'<figure>{about}{key}<div class="chart" id="chart-{name}" role="img" '
-        f'aria-label="{escape(label)}"></div>'
-        f'<details class="table" id="table-{table or name}"><summary>Data: {escape(label)}</summary>'
-        f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {escape(label)}"></div>'
+        f"<figure><figcaption>{caption}</figcaption>{key}"
+        f'<div class="chart" id="chart-{name}" role="img" aria-label="{label}"></div>'
+        f'<details class="table" id="table-{name}"><summary>Data: {label}</summary>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {label}"></div>'
         "</details></figure>"
     )
 
@@ -226,7 +223,7 @@ def _checks(explanation: Explanation) -> str:
 def _measured(row: Any) -> str:
     if row.value != row.value:
         return "not measured"
-    span = "" if row.low != row.low else f" (95 %: {row.low:.3g} to {row.high:.3g})"
+    span = "" if row.low != row.low else f" (95%: {row.low:.3g} to {row.high:.3g})"
     return f"{row.value:.3g}{span}, threshold {row.threshold:.3g}"
 
 
@@ -249,13 +246,13 @@ def _skill(scores: evidence.Scores | None, model: Any) -> str:
         "skill",
         f"skill of each model against {scores.baseline}",
         f"Mean absolute error in the backtest, against {escape(scores.baseline)} (0: as good). "
-        "Bars: 95 % intervals, if there are several series or cutoffs.",
+        "Bars: 95% intervals, if there are several series or cutoffs.",
     )
 
 
 def _forecast(explanation: Explanation) -> tuple[str, str, str]:
     bands = evidence.bands(explanation.levels)[:_MOST_BANDS]
-    names = [f"{100 * (high - low):.3g} % interval" for low, high, *_ in bands]
+    names = [f"{100 * (high - low):.3g}% interval" for low, high, *_ in bands]
     items = [("past", "known"), ("median", "median"), ("actual", "known since")]
     items += [(f"band{i}", name) for i, name in enumerate(names)] + [("chosen", "step chosen")]
     key = "".join(f'<li><span class="k-{mark}"></span>{name}</li>' for mark, name in items)
@@ -277,7 +274,7 @@ def _forecast(explanation: Explanation) -> tuple[str, str, str]:
                 f"when-{branch.name}",
                 f"attention{where} of the step chosen, by time",
                 f"Where the step chosen looked: {cells}. The time axis is that of the forecast "
-                "above; shares of one step sum to 100 %, heads are averaged.",
+                "above; shares of one step sum to 100%, heads are averaged.",
             )
             + _figure(
                 f"heat-{branch.name}",
@@ -295,7 +292,7 @@ def _importance_section(explanation: Explanation) -> tuple[str, str, str]:
         "importance of each variable, by measure",
         "Attribution and sensitivity say what moves the forecast. Selection weights (past, future, "
         "static) say where the network lets information pass, which is no measure of importance "
-        "alone. Each measure sums to 100 %.",
+        "alone. Each measure sums to 100%.",
     )
     if explanation.attributed is None:
         text += _ask("methods", "(..., &quot;attribution&quot;)")
@@ -335,7 +332,7 @@ def _regimes(explanation: Explanation) -> tuple[str, str, str]:
         "regimes",
         "series, with windows of usual and unusual attention",
         f"In {unusual} of {size} windows of all series the attention is farther from the mean of "
-        "training than 99 % of training windows are. Below the series, a mark at each cutoff.",
+        "training than 99% of training windows are. Below the series, a mark at each cutoff.",
     )
     return "regimes", "Regimes", text
 

@@ -124,7 +124,7 @@ def _newest(
         {
             "part": np.repeat(np.arange(len(parts)), [len(part.cutoffs) for part in parts]),
             "window": np.concatenate([np.arange(len(part.cutoffs)) for part in parts]),
-            "series": pd.Categorical(sum(labels, []), shown),
+            "series": pd.Categorical([text for texts in labels for text in texts], shown),
             "cutoff": np.concatenate([_numbers(part.cutoffs) for part in parts]),
         }
     )
@@ -157,7 +157,8 @@ def _series(
     mine: dict[str, list[tuple[int, int]]] = {name: [] for name in shown}
     for p, w in chosen:
         mine[labels[p][w]].append((p, w))
-    series, places = [], {}
+    series: list[dict[str, Any]] = []
+    places: dict[tuple[int, int], np.ndarray] = {}
     for name, windows in mine.items():
         steps = [_steps(parts[p], times[p], w) for p, w in windows]
         values = [_steps(parts[p], parts[p].target_values, w) for p, w in windows]
