@@ -2,7 +2,7 @@
 
 Every field is named here, never after a column of the user's: Vega-Lite would read dots and
 brackets in such a name as a path. ``page.js`` adds what depends on the rows, the ends of a scale
-(parameters ``start``, ``end``, ``most``) the height of a list, and the theme: a ``style`` is one of its
+(``start``, ``end``, ``most``) and the height of a list, and the theme: a ``style`` is one of its
 colours.
 """
 

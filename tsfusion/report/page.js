@@ -149,6 +149,10 @@
     });
     if (views[name]) views[name].finalize();
     views[name] = made;
+    // The element around it has the name; the marks would be read one by one, without any.
+    element.querySelector("svg, canvas").setAttribute("aria-hidden", "true");
+    // The element around it has the name; the marks would be read one by one, without any.
+    element.querySelector("svg, canvas").setAttribute("aria-hidden", "true");
     made.view.addEventListener("click", (_, item) => {
       if (item && item.datum && typeof item.datum.h === "number") choose(item.datum.h);
     });

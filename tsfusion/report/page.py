@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from html import escape
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,25 @@ def write_report(
     baseline: str | None = None, max_series: int = 50,
 ) -> None:  # fmt: skip
     """Write an explanation as one HTML file; see `Explanation.to_html`."""
+    path = Path(path)
     parts = _checked(explanation, ahead, max_series)
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}.")
+    # Two seconds of another core, at the first report of a process.
+    with ThreadPoolExecutor(1) as pool:
+        scripts = pool.submit(_scripts)
+        title, body, data = _contents(parts, title, model, backtest, baseline, max_series)
+        page = _page(title, body, data, scripts.result())
+    with replacing(path) as file:
+        file.write(page.encode("utf-8", "replace"))
+
+
+def _contents(
+    parts: list[Explanation], title: str | None, model: Any, backtest: pd.DataFrame | None,
+    baseline: str | None, max_series: int,
+) -> tuple[str, str, dict[str, Any]]:  # fmt: skip
+    """Return the title, the body and the data of the page."""
+    explanation = parts[0]
     scores = None if backtest is None else evidence.Scores.of(backtest, baseline)
     windows = Windows.of(parts, max_series)
     bands = evidence.bands(explanation.levels)[:_MOST_BANDS]
@@ -66,16 +86,15 @@ def write_report(
         },
         "charts": specifications(windows.kind, len(bands)),
     }
-    body = _body(title, explanation, parts, windows, scores, model)
-    page = _page(title, body, data)
-    with replacing(Path(path)) as file:
-        file.write(page.encode("utf-8", "replace"))
+    return title, _body(title, explanation, parts, windows, scores, model), data
 
 
 def _checked(
     explanation: Explanation, ahead: Explanation | None, max_series: Any
 ) -> list[Explanation]:
-    """Return the explanations, or raise where they do not go together."""
+    """Return the explanations, or raise where they do not go together or cannot be drawn."""
+    if any(find_spec(name) is None for name in ("altair", "vl_convert")):
+        raise ImportError("A report needs Altair and vl-convert: pip install 'tsfusion[report]'.")
     if type(max_series) is not int or max_series < 1:
         raise ValueError(f"max_series: expected an integer >= 1, received {max_series!r}.")
     if ahead is None:
@@ -97,21 +116,16 @@ def _checked(
 @cache
 def _scripts() -> tuple[str, str]:
     """Return Vega, Vega-Lite and Vega-Embed as one script, and the page's own."""
-    try:
-        import altair as alt
-        import vl_convert
-    except ImportError as error:
-        raise ImportError(
-            "A report needs Altair and vl-convert: pip install 'tsfusion[report]'."
-        ) from error
+    import altair as alt
+    import vl_convert
+
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     bundle = vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script")
     own = (files("tsfusion.report") / "page.js").read_text("utf-8")
     return bundle, own
 
 
-def _page(title: str, body: str, data: dict[str, Any]) -> str:
-    scripts = _scripts()
+def _page(title: str, body: str, data: dict[str, Any], scripts: tuple[str, str]) -> str:
     style = (files("tsfusion.report") / "page.css").read_text("utf-8")
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -172,7 +186,7 @@ def _body(
         f'<header class="top"><h1>{escape(title)}</h1>'
         '<button type="button" id="theme" aria-pressed="false">Dark theme</button></header>\n'
         f'<nav aria-label="Sections"><ol>{links}</ol></nav>\n'
-        f"{_CONTROLS}<main>\n<noscript><p>The charts and tables are drawn by the page's own script, "
+        f"{_CONTROLS}<main>\n<noscript><p>The charts and tables are drawn by a script of the page, "
         f"which is switched off here.</p></noscript>\n{texts}</main>"
     )
 
