@@ -2,8 +2,8 @@
 
 Every field is named here, never after a column of the user's: Vega-Lite would read dots and
 brackets in such a name as a path. ``page.js`` adds what depends on the rows, the ends of a scale
-(``start``, ``end``, ``most``) and the height of a list, and the theme: a ``style`` is one of its
-colours.
+(``start``, ``end``, ``most``), the times that are ticked, the height of a list and the theme: a
+``style`` is one of its colours.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def specifications(time: str, bands: int) -> dict[str, dict[str, Any]]:
         "skill": makers.skill(),
         "reliability": makers.reliability(),
         "pit": makers.pit(),
-        "error": makers.by_horizon("value"),
-        "coverage": makers.by_horizon("value", nominal=True),
+        "error": makers.by_horizon(),
+        "coverage": makers.by_horizon(nominal=True),
     }
     return {name: chart.to_dict() for name, chart in charts.items()}
 
@@ -58,16 +58,18 @@ class _Charts:
     def _data(self, name: str) -> Any:
         return self.alt.Chart(self.alt.NamedData(name))
 
-    def _time(self, field: str, **kwargs: Any) -> Any:
+    def _time(self, field: str) -> Any:
         alt = self.alt
         scale: dict[str, Any] = {
             "domainMin": alt.expr("start"), "domainMax": alt.expr("end"), "nice": False,
         }  # fmt: skip
+        axis: dict[str, Any] = {"values": alt.expr("ticks"), "grid": False, "labelOverlap": True}
         if self.is_clock:
             scale["type"] = "utc"
+            axis["labelExpr"] = "utcFormat(datum.value, tick_format)"
         return alt.X(
             field, type="temporal" if self.is_clock else "quantitative", title=None,
-            scale=alt.Scale(**scale), axis=alt.Axis(grid=False, labelOverlap=True), **kwargs,
+            scale=alt.Scale(**scale), axis=alt.Axis(**axis),
         )  # fmt: skip
 
     def _y(self, field: str = "y", **kwargs: Any) -> Any:
@@ -241,7 +243,8 @@ class _Charts:
         )  # fmt: skip
         return self._sized(chart)
 
-    def _bars(self, name: str, value: str, text: str) -> Any:
+    def _bars(self, name: str, value: str, text: str) -> list[Any]:
+        """Bars across the page, each with its figure."""
         alt, data = self.alt, self._data("rows")
         y = alt.Y(name, type="nominal", sort=None, title=None)
         bars = data.mark_bar(height={"band": 0.7}).encode(
@@ -250,12 +253,11 @@ class _Charts:
         said = data.mark_text(align="left", dx=4).encode(
             x=alt.X(value, type="quantitative"), y=y, text=alt.Text(text, type="nominal")
         )
-        return alt.layer(bars, said)
+        return [bars, said]
 
     def paths(self) -> Any:
         """Share of the change that each path's absence makes."""
-        chart = self._bars("path", "share", "share_text")
-        return self._sized(chart)
+        return self._sized(self.alt.layer(*self._bars("path", "share", "share_text")))
 
     def regimes(self) -> Any:
         """The series, and below it each window's attention: usual or not."""
@@ -291,8 +293,7 @@ class _Charts:
                 y=alt.Y("slot", type="nominal", sort=None, title=None),
             )
         )
-        chart = alt.layer(*self._bars("slot", "weight", "weight_text").layer, usual)
-        return self._sized(chart)
+        return self._sized(alt.layer(*self._bars("slot", "weight", "weight_text"), usual))
 
     def skill(self) -> Any:
         """Skill of each model against a baseline, with its interval."""
@@ -360,14 +361,14 @@ class _Charts:
         flat = self._data("flat").mark_rule(style="cutoff").encode(y="y:Q")
         return self._sized(alt.layer(bars, flat), 200)
 
-    def by_horizon(self, field: str, *, nominal: bool = False) -> Any:
+    def by_horizon(self, *, nominal: bool = False) -> Any:
         """A score of each model by step ahead; ``nominal`` is for shares, with their aim."""
         alt, data = self.alt, self._data("rows")
         x = alt.X(
             "step", type="quantitative", title="steps ahead", scale=alt.Scale(zero=False),
             axis=alt.Axis(tickMinStep=1, format="d", grid=False),
         )  # fmt: skip
-        y = self._share(alt.Y, field, domain=[0, 1]) if nominal else self._y(field)
+        y = self._share(alt.Y, "value", domain=[0, 1]) if nominal else self._y("value")
         line = data.mark_line().encode(x=x, y=y, color=self._colors("model").legend(None))
         point = data.mark_point(filled=True, size=60, opacity=1).encode(
             x=x, y=y, color=self._colors("model"), shape=self._shapes("model"),

@@ -40,6 +40,20 @@
     return [times[k] - (before || after || 1) / 2, times[k] + (after || before || 1) / 2];
   }
 
+  // The time axis: some of the times themselves, however they lie.
+  function axisOf(times) {
+    const most = document.documentElement.clientWidth < 640 ? 4 : 8;
+    const every = Math.max(1, Math.ceil(times.length / most));
+    const ticks = times.filter((_, k) => k % every === 0);
+    const monthly = daily && times.every((t) => new Date(t).getUTCDate() === 1);
+    const years = new Set(times.map((t) => new Date(t).getUTCFullYear())).size > 1;
+    const day = years ? "%Y-%m-%d" : "%b %d";
+    return {
+      start: spanOf(times, 0)[0], end: spanOf(times, times.length - 1)[1], ticks,
+      tick_format: monthly ? "%Y-%m" : daily ? day : `${day} %H:%M`,
+    };
+  }
+
   // Rows of the charts.
   function fanRows() {
     const w = current(), s = D.series[w.series], times = timesOf(w);
@@ -209,7 +223,7 @@
   // The parts of the page.
   function drawWindow() {
     const { past, ahead, cutoff, times } = fanRows();
-    const span = { start: spanOf(times, 0)[0], end: spanOf(times, times.length - 1)[1] };
+    const span = axisOf(times);
     const bands = D.bands.flatMap(([low, high], b) => [
       [`low${b}`, `${percent(low)} quantile`, number], [`high${b}`, `${percent(high)} quantile`, number],
     ]);
@@ -257,7 +271,7 @@
       distance_text: number(w.regime[0]), threshold_text: number(w.regime[1]),
     }));
     const past = series.time.map((t, i) => ({ t, y: series.y[i] }));
-    const span = { start: spanOf(series.time, 0)[0], end: spanOf(series.time, series.time.length - 1)[1] };
+    const span = axisOf(series.time);
     jobs.push(draw("regimes", "regimes", { past, windows: marked }, span, {
       columns: [["when", "cutoff"], ["distance_text", "distance"], ["threshold_text", "threshold"], ["kind", "attention"]],
       rows: () => marked,

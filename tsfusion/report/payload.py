@@ -120,16 +120,17 @@ def _newest(
 ) -> tuple[list[tuple[int, int]], int]:
     """Return (part, window) in order of series and time, at most so many of a series."""
     most = max(1, _MOST_WINDOWS // len(shown))
+    number = {name: i for i, name in enumerate(shown)}
     table = pd.DataFrame(
         {
             "part": np.repeat(np.arange(len(parts)), [len(part.cutoffs) for part in parts]),
             "window": np.concatenate([np.arange(len(part.cutoffs)) for part in parts]),
-            "series": pd.Categorical([text for texts in labels for text in texts], shown),
+            "series": [number.get(text, -1) for texts in labels for text in texts],
             "cutoff": np.concatenate([_numbers(part.cutoffs) for part in parts]),
         }
     )
-    table = table.dropna(subset="series").sort_values(["series", "cutoff", "part"])
-    kept = table.groupby("series", observed=True).tail(most)
+    table = table[table["series"] >= 0].sort_values(["series", "cutoff", "part"])
+    kept = table.groupby("series").tail(most)
     return list(zip(kept["part"].tolist(), kept["window"].tolist())), len(table)
 
 
