@@ -229,7 +229,7 @@ class _Charts:
             .encode(
                 x=alt.X(
                     "cutoff", type="ordinal", sort=None, title="cutoff",
-                    axis=alt.Axis(labelAngle=0, labelOverlap=True, labelBound=True),
+                    axis=alt.Axis(labelAngle=0, labelBound=True, values=alt.expr("ticks")),
                 ),
                 y=alt.Y("variable", type="nominal", sort=None, title=None),
                 color=alt.Color(
@@ -243,21 +243,21 @@ class _Charts:
         )  # fmt: skip
         return self._sized(chart)
 
-    def _bars(self, name: str, value: str, text: str) -> list[Any]:
-        """Bars across the page, each with its figure."""
+    def _bars(self, name: str, value: str, text: str, end: str) -> list[Any]:
+        """Bars across the page, each with its figure past ``end``."""
         alt, data = self.alt, self._data("rows")
         y = alt.Y(name, type="nominal", sort=None, title=None)
         bars = data.mark_bar(height={"band": 0.7}).encode(
             x=self._share(alt.X, value, domainMin=0, domainMax=alt.expr("most")), y=y
         )
         said = data.mark_text(align="left", dx=4).encode(
-            x=alt.X(value, type="quantitative"), y=y, text=alt.Text(text, type="nominal")
+            x=alt.X(end, type="quantitative"), y=y, text=alt.Text(text, type="nominal")
         )
         return [bars, said]
 
     def paths(self) -> Any:
         """Share of the change that each path's absence makes."""
-        return self._sized(self.alt.layer(*self._bars("path", "share", "share_text")))
+        return self._sized(self.alt.layer(*self._bars("path", "share", "share_text", "share")))
 
     def regimes(self) -> Any:
         """The series, and below it each window's attention: usual or not."""
@@ -293,7 +293,7 @@ class _Charts:
                 y=alt.Y("slot", type="nominal", sort=None, title=None),
             )
         )
-        return self._sized(alt.layer(*self._bars("slot", "weight", "weight_text"), usual))
+        return self._sized(alt.layer(*self._bars("slot", "weight", "weight_text", "end"), usual))
 
     def skill(self) -> Any:
         """Skill of each model against a baseline, with its interval."""

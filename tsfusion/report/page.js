@@ -263,7 +263,10 @@
     rows.forEach((row) => total.set(row.variable, (total.get(row.variable) || 0) + row.share));
     const top = [...total].sort((a, b) => b[1] - a[1]).slice(0, 12).map(([name]) => name);
     const drawn = top.flatMap((name) => rows.filter((row) => row.variable === name));
-    const jobs = [draw("over", "over", { rows: drawn }, { height: 24 * top.length }, {
+    const cutoffs = mine.map((w) => stamp(w.cutoff)), most = document.documentElement.clientWidth < 640 ? 1 : 6;
+    const every = Math.ceil(cutoffs.length / most);
+    const ticks = cutoffs.filter((_, i) => i % every === Math.floor(every / 2));
+    const jobs = [draw("over", "over", { rows: drawn }, { height: 24 * top.length, ticks }, {
       columns: [["cutoff", "cutoff"], ["variable", "variable"], ["share_text", "share"]], rows: () => rows,
     })];
     const marked = mine.filter((w) => w.regime).map((w) => ({
@@ -287,7 +290,7 @@
       place.replaceChildren();
       return;
     }
-    const rows = w.slots.map((weight, i) => ({ slot: `slot ${i + 1}`, weight, weight_text: percent(weight), usual: D.memory[i] }));
+    const rows = w.slots.map((weight, i) => ({ slot: `slot ${i + 1}`, weight, weight_text: percent(weight), usual: D.memory[i], end: Math.max(weight, D.memory[i]) }));
     const near = w.nearest.map(([series, cutoff, alike], i) => ({ rank: i + 1, series, cutoff: stamp(cutoff), alike }));
     const columns = [["rank", "rank", number], ["series", "series"], ["cutoff", "forecast made after"], ["alike", "similarity", number]];
     place.replaceChildren(tableOf(D.series.length > 1 || D.series[0].name ? columns : columns.filter(([f]) => f !== "series"), near));

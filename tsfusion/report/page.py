@@ -171,7 +171,7 @@ def _body(
         _importance_section(explanation),
         _over(explanation),
         _paths(explanation),
-        _regimes(explanation),
+        _regimes(parts),
         _memory(explanation),
         *_calibration(scores),
         _given(explanation, parts, windows, model),
@@ -338,15 +338,17 @@ def _paths(explanation: Explanation) -> tuple[str, str, str]:
     return "paths", "Paths of the network", text
 
 
-def _regimes(explanation: Explanation) -> tuple[str, str, str]:
-    if explanation.regime_table is None:
+def _regimes(parts: list[Explanation]) -> tuple[str, str, str]:
+    tables = [part.regime_table for part in parts if part.regime_table is not None]
+    if parts[0].regime_table is None:
         return "regimes", "Regimes", _ask("methods", "(..., &quot;regimes&quot;)")
-    unusual, size = int(explanation.regime_table["unusual"].sum()), len(explanation.cutoffs)
+    unusual, size = sum(int(one["unusual"].sum()) for one in tables), sum(map(len, tables))
     text = _figure(
         "regimes",
         "series, with windows of usual and unusual attention",
         f"In {unusual} of {size} windows of all series the attention is farther from the mean of "
-        "training than 99% of training windows are. Below the series, a mark at each cutoff.",
+        "training than that of 99% of the training windows. Below the series, a mark at each "
+        "cutoff.",
     )
     return "regimes", "Regimes", text
 
