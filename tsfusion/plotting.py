@@ -298,16 +298,26 @@ def plot_attention(explanation: Explanation, *, branch: str | None = None, ax: A
     ValueError
         If there is no such branch.
 
+    See Also
+    --------
+    plot_importance, plot_regimes
+
     Examples
     --------
     >>> from tsfusion import FusionForecaster
     >>> from tsfusion.data import load_air_passengers
-    >>> from tsfusion.plotting import plot_attention
+    >>> from tsfusion.plotting import plot_attention, plot_importance, plot_regimes
     >>> model = FusionForecaster(
     ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
     ... ).fit(load_air_passengers())
-    >>> plot_attention(model.explain(max_windows=4)).get_ylabel()
+    >>> found = model.explain(max_windows=4, methods=("attention", "selection", "regimes"))
+    >>> plot_attention(found).get_ylabel()
     'steps ahead'
+    >>> ax = plot_importance(found, top=3)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['sensitivity', 'selection (past)', 'selection (future)']
+    >>> plot_regimes(found).get_ylabel()
+    'passengers'
     """
     names = [one.name for one in explanation.branches]
     if branch is not None and branch not in names:
@@ -371,17 +381,9 @@ def plot_importance(explanation: Explanation, *, top: int | None = None, ax: Any
     matplotlib Axes
         Measures that were not computed are left out.
 
-    Examples
+    See Also
     --------
-    >>> from tsfusion import FusionForecaster
-    >>> from tsfusion.data import load_air_passengers
-    >>> from tsfusion.plotting import plot_importance
-    >>> model = FusionForecaster(
-    ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
-    ... ).fit(load_air_passengers())
-    >>> ax = plot_importance(model.explain(max_windows=4), top=3)
-    >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['sensitivity', 'selection (past)', 'selection (future)']
+    plot_attention : With an example of all three.
     """
     table = explanation.importance().head(top).iloc[::-1]
     ax = _axes(ax, (7, 0.3 * len(table) + 1.5))
@@ -417,17 +419,9 @@ def plot_regimes(explanation: Explanation, *, which: Any = None, ax: Any = None)
     ValueError
         If regimes were not asked for, or there is no such series.
 
-    Examples
+    See Also
     --------
-    >>> from tsfusion import FusionForecaster
-    >>> from tsfusion.data import load_air_passengers
-    >>> from tsfusion.plotting import plot_regimes
-    >>> model = FusionForecaster(
-    ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
-    ... ).fit(load_air_passengers())
-    >>> found = model.explain(max_windows=4, methods=("attention", "regimes"))
-    >>> plot_regimes(found).get_ylabel()
-    'passengers'
+    plot_attention : With an example of all three.
     """
     keys = list(explanation.series_names)
     mine, name = _of_series(explanation.regimes(), keys, which, "explanation")

@@ -485,15 +485,6 @@ class Explanation:
             Without Altair and vl-convert.
         ValueError
             If ``ahead`` is of another model, or the backtest is no frame of one.
-
-        Examples
-        --------
-        >>> from tsfusion import FusionForecaster
-        >>> from tsfusion.data import load_air_passengers
-        >>> model = FusionForecaster(
-        ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
-        ... ).fit(load_air_passengers())
-        >>> model.explain().to_html("report.html", model=model)  # doctest: +SKIP
         """
         from tsfusion.report import write_report
 

@@ -2,8 +2,8 @@
 
 Every field is named here, never after a column of the user's: Vega-Lite would read dots and
 brackets in such a name as a path. ``page.js`` adds what depends on the rows, the ends of a scale
-(``start``, ``end``, ``most``), the times that are ticked, the height of a list and the theme: a
-``style`` is one of its colours.
+(``start``, ``end``, ``most``), what is ticked, the height of a list and the theme: a ``style``
+is one of its colours.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class _Charts:
             # One step is no area.
             layers.append(
                 ahead.transform_filter("datum.single")
-                .mark_rule(style=f"band{i}", strokeWidth=14)
-                .encode(x=self._time("t"), **both)
+                .mark_rect(style=f"band{i}")
+                .encode(x=self._time("t0"), x2="t1", **both)
             )
         if bands:
             layers += [
@@ -178,7 +178,7 @@ class _Charts:
         )  # fmt: skip
         step = alt.Y(
             "h0", type="quantitative", title=None, scale=alt.Scale(zero=False, nice=False),
-            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+            axis=alt.Axis(grid=False, values=alt.expr("steps"), format="d"),
         )  # fmt: skip
         cells = self._data("cells").mark_rect().encode(
             x=lag, x2="l1", y=step, y2="h1",

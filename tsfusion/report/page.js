@@ -238,11 +238,12 @@
         return;
       }
       const columns = [["h", "step ahead", number], ["target", "forecast of"], ["lag", "lag"], ["when", "looked at"], ["w_text", "attention"]];
+      const every = Math.ceil(current().step.length / 12), steps = current().step.filter((_, i) => i % every === 0);
       const values = { ...span, most: found.most };
       jobs.push(draw(names[0], "when", { cells: found.cells }, values, {
         columns, rows: () => found.cells.filter((c) => c.h === state.step),
       }));
-      jobs.push(draw(names[1], "heat", { cells: found.cells, steps: found.steps }, values, {
+      jobs.push(draw(names[1], "heat", { cells: found.cells, steps: found.steps }, { most: found.most, steps, height: Math.max(44, Math.min(300, 28 * current().step.length)) }, {
         columns, rows: () => found.cells,
       }));
     });
@@ -292,7 +293,7 @@
     }
     const rows = w.slots.map((weight, i) => ({ slot: `slot ${i + 1}`, weight, weight_text: percent(weight), usual: D.memory[i], end: Math.max(weight, D.memory[i]) }));
     const near = w.nearest.map(([series, cutoff, alike], i) => ({ rank: i + 1, series, cutoff: stamp(cutoff), alike }));
-    const columns = [["rank", "rank", number], ["series", "series"], ["cutoff", "forecast made after"], ["alike", "similarity", number]];
+    const columns = [["rank", "rank", number], ["series", "series"], ["cutoff", "cutoff"], ["alike", "similarity", number]];
     place.replaceChildren(tableOf(D.series.length > 1 || D.series[0].name ? columns : columns.filter(([f]) => f !== "series"), near));
     await draw("memory", "memory", { rows }, { height: 24 * rows.length, most: 1.12 * Math.max(...w.slots, ...D.memory) }, {
       columns: [["slot", "slot"], ["weight", "this window", percent], ["usual", "training", percent]], rows: () => rows,
