@@ -205,6 +205,8 @@ def test_bad_input_is_told_before_any_work(explanation, tmp_path):
         explanation.to_html(path, backtest=made_backtest(), baseline="x")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         explanation.to_html(tmp_path / "none" / "report.html")
+    with pytest.raises(IsADirectoryError, match="expected the name of a file"):
+        explanation.to_html(tmp_path)
     assert not path.exists()
 
 
@@ -212,6 +214,17 @@ def test_without_altair_the_extra_is_named(explanation, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'tsfusion\[report\]'"):
         explanation.to_html(tmp_path / "report.html")
+
+
+def test_series_of_the_same_text_stay_apart():
+    from tsfusion.report.payload import Windows
+
+    found = made_explanation(per_series=2)
+    labels = pd.Index([1, 1, "1", "1"], dtype=object)
+    values = Windows.of([dataclasses.replace(found, series_labels=labels)], 50).values
+    assert [one["name"] for one in values["series"]] == ["1", "1"]
+    assert [one["series"] for one in values["windows"]] == [0, 0, 1, 1]
+    assert values["series"][0]["y"] != values["series"][1]["y"]
 
 
 def test_times_of_other_kinds_are_shown(explanation):

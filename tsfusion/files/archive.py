@@ -127,7 +127,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     # Of a link, the file it points to is replaced.
     path = Path(os.path.realpath(path))
     if path.is_dir():
-        raise IsADirectoryError(f"save: expected the name of a file, received the folder {path}.")
+        raise IsADirectoryError(f"expected the name of a file, received the folder {path}.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     file = open(part, "x+b")  # noqa: SIM115
     try:

@@ -452,5 +452,5 @@ def _table(caption: str, facts: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = str(value) if isinstance(value, str) else repr(value) if value is None else str(value)
+    text = str(value)
     return text if len(text) <= 400 else f"{text[:400]}..."

@@ -45,18 +45,20 @@ class Windows:
     @classmethod
     def of(cls, parts: list[Explanation], max_series: int) -> Windows:
         """Take the windows of the first ``max_series`` series; those of later parts are newer."""
-        labels = _texts_of(parts)
-        names = list(dict.fromkeys(label for texts in labels for label in texts))
+        # By label: two series may have the same text.
+        labels = [list(part.series_labels) for part in parts]
+        names = list(dict.fromkeys(label for listed in labels for label in listed))
         shown = names[:max_series]
-        chosen, n_windows = _newest(parts, labels, shown)
-        attended = _with_attention(parts, chosen)
-        times = [_numbers(part.source_times) for part in parts]
-        series, places = _series(parts, chosen, shown, times)
-        number = {name: i for i, name in enumerate(shown)}
+        numbers = {label: i for i, label in enumerate(shown)}
+        number = [[numbers.get(label, -1) for label in listed] for listed in labels]
+        chosen, n_windows = _newest(parts, number, len(shown))
+        attended = _with_attention(parts, chosen, number)
+        texts = [_text(label, parts[0]) for label in shown]
+        series, places = _series(parts, chosen, number, texts)
         shares = [part.window_shares() for part in parts]
         windows = [
             _window(parts[p], w, shares[p])
-            | {"series": number[labels[p][w]], "at": _runs(places[p, w]), "new": p > 0}
+            | {"series": number[p][w], "at": _runs(places[p, w]), "new": p > 0}
             | ({"attention": _attention(parts[p], w)} if (p, w) in attended else {})
             for p, w in chosen
         ]
@@ -104,11 +106,6 @@ def _plain(column: Any) -> list[Any]:
     return [str(value) for value in column]
 
 
-def _texts_of(parts: list[Explanation]) -> list[list[str]]:
-    """Return the series of each window of each part, as text."""
-    return [[_text(label, part) for label in part.series_labels] for part in parts]
-
-
 def _text(label: Any, part: Explanation) -> str:
     if not part.series_names:
         return ""
@@ -116,16 +113,18 @@ def _text(label: Any, part: Explanation) -> str:
 
 
 def _newest(
-    parts: list[Explanation], labels: list[list[str]], shown: list[str]
+    parts: list[Explanation], number: list[list[int]], n_series: int
 ) -> tuple[list[tuple[int, int]], int]:
-    """Return (part, window) in order of series and time, at most so many of a series."""
-    most = max(1, _MOST_WINDOWS // len(shown))
-    number = {name: i for i, name in enumerate(shown)}
+    """Return (part, window) in order of series and time, and how many there would be.
+
+    ``number`` is that of each window's series, -1 for one that is not shown.
+    """
+    most = max(1, _MOST_WINDOWS // n_series)
     table = pd.DataFrame(
         {
             "part": np.repeat(np.arange(len(parts)), [len(part.cutoffs) for part in parts]),
             "window": np.concatenate([np.arange(len(part.cutoffs)) for part in parts]),
-            "series": [number.get(text, -1) for texts in labels for text in texts],
+            "series": np.concatenate(number),
             "cutoff": np.concatenate([_numbers(part.cutoffs) for part in parts]),
         }
     )
@@ -135,32 +134,33 @@ def _newest(
 
 
 def _with_attention(
-    parts: list[Explanation], chosen: list[tuple[int, int]]
+    parts: list[Explanation], chosen: list[tuple[int, int]], number: list[list[int]]
 ) -> set[tuple[int, int]]:
-    """Return the windows whose attention the file has room for: the newest of every series."""
+    """Return the windows whose attention the file has room for: every series' newest first."""
     cells = [
         np.bincount(part.window, minlength=len(part.cutoffs))
         * sum(branch.scores.shape[-1] for branch in part.branches)
         for part in parts
     ]
-    cutoffs = [_numbers(part.cutoffs) for part in parts]
-    order = sorted(chosen, key=lambda at: (at[0], cutoffs[at[0]][at[1]]), reverse=True)
+    age = pd.Series([number[p][w] for p, w in chosen])
+    age = age.groupby(age).cumcount(ascending=False)
+    order = [chosen[i] for i in np.argsort(age, kind="stable")]
     total = np.cumsum([cells[p][w] for p, w in order])
     return set(order[: max(1, int((total <= _MOST_CELLS).sum()))])
 
 
 def _series(
-    parts: list[Explanation], chosen: list[tuple[int, int]], shown: list[str],
-    times: list[np.ndarray],
+    parts: list[Explanation], chosen: list[tuple[int, int]], number: list[list[int]],
+    texts: list[str],
 ) -> tuple[list[dict[str, Any]], dict[tuple[int, int], np.ndarray]]:  # fmt: skip
     """Return times and targets of each series, and where in them the steps of a window are."""
-    labels = _texts_of(parts)
-    mine: dict[str, list[tuple[int, int]]] = {name: [] for name in shown}
+    times = [_numbers(part.source_times) for part in parts]
+    mine: list[list[tuple[int, int]]] = [[] for _ in texts]
     for p, w in chosen:
-        mine[labels[p][w]].append((p, w))
+        mine[number[p][w]].append((p, w))
     series: list[dict[str, Any]] = []
     places: dict[tuple[int, int], np.ndarray] = {}
-    for name, windows in mine.items():
+    for name, windows in zip(texts, mine):
         steps = [_steps(parts[p], times[p], w) for p, w in windows]
         values = [_steps(parts[p], parts[p].target_values, w) for p, w in windows]
         every, place = np.unique(np.concatenate(steps), return_inverse=True)
