@@ -66,16 +66,18 @@ def _contents(
     """Return the title, the body and the data of the page."""
     explanation = parts[0]
     scores = None if backtest is None else evidence.Scores.of(backtest, baseline)
-    windows = Windows.of(parts, max_series)
     bands = evidence.bands(explanation.levels)[:_MOST_BANDS]
+    median = int(np.abs(np.asarray(explanation.levels) - 0.5).argmin())
+    drawn = sorted({median, *(i for band in bands for i in band[2:])})
+    windows = Windows.of(parts, max_series, drawn)
     named = "the target" if explanation.target is None else str(explanation.target)
     title = f"Forecast of {named}, explained" if title is None else str(title)
     data = {
         **windows.values,
         "kind": windows.kind,
         "target": named,
-        "bands": bands,
-        "median": int(np.abs(np.asarray(explanation.levels) - 0.5).argmin()),
+        "bands": [(*band[:2], *map(drawn.index, band[2:])) for band in bands],
+        "median": drawn.index(median),
         "memory": None
         if explanation.memory_use is None
         else [float(f"{value:.6g}") for value in explanation.memory_use.usual],

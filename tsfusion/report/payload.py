@@ -17,7 +17,7 @@ from tsfusion.explain.explanation import Explanation
 __all__ = ["Windows", "records"]
 
 # Cells of attention in one file, of some three bytes each, and windows of which all else is shown.
-_MOST_CELLS, _MOST_WINDOWS = 300_000, 600
+_MOST_CELLS, _MOST_WINDOWS = 240_000, 400
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Windows:
     left_out: list[str]
 
     @classmethod
-    def of(cls, parts: list[Explanation], max_series: int) -> Windows:
-        """Take the windows of the first ``max_series`` series; those of later parts are newer."""
+    def of(cls, parts: list[Explanation], max_series: int, levels: list[int]) -> Windows:
+        """Take the windows of the first ``max_series`` series, with some of the quantiles."""
         # By label: two series may have the same text.
         labels = [list(part.series_labels) for part in parts]
         names = list(dict.fromkeys(label for listed in labels for label in listed))
@@ -57,7 +57,7 @@ class Windows:
         series, places = _series(parts, chosen, number, texts)
         shares = [part.window_shares() for part in parts]
         windows = [
-            _window(parts[p], w, shares[p])
+            _window(parts[p], w, shares[p], levels)
             | {"series": number[p][w], "at": _runs(places[p, w]), "new": p > 0}
             | ({"attention": _attention(parts[p], w)} if (p, w) in attended else {})
             for p, w in chosen
@@ -178,15 +178,19 @@ def _steps(part: Explanation, values: np.ndarray, window: int) -> np.ndarray:
     return values[window * size : (window + 1) * size]
 
 
-def _window(part: Explanation, window: int, shares: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def _window(
+    part: Explanation, window: int, shares: dict[str, pd.DataFrame], levels: list[int]
+) -> dict[str, Any]:
     entry = np.flatnonzero(part.window == window)
     entry = entry[np.argsort(part.step[entry], kind="stable")]
     found = {
         "cutoff": float(_numbers(part.cutoffs[[window]])[0]),
         "past": part.context_length,
         "step": part.step[entry].tolist(),
-        "quantiles": [_rounded(row, part.spread[entry[0]]) for row in part.quantiles[entry]],
-        "shares": {name: _plain(table.iloc[window]) for name, table in shares.items()},
+        "quantiles": [
+            _rounded(row, part.spread[entry[0]]) for row in part.quantiles[entry][:, levels]
+        ],
+        "shares": {name: _plain(table.iloc[window].round(4)) for name, table in shares.items()},
     }
     if part.regime_table is not None:
         row = part.regime_table.iloc[[window]]
