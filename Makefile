@@ -2,6 +2,7 @@
 #   make demo    fit, forecast and explain on data that comes with the package
 #   make test    the tests, on TensorFlow and then on JAX and PyTorch
 # CONTRIBUTING.md lists the others.
+# make test-browser opens reports in Chromium (Debian's is installed if there is none).
 # Each makes .venv and installs what it needs; a second run installs nothing.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-fast test-minimum lint format docs notebooks bench wheel clean
+.PHONY: demo test test-fast test-minimum test-browser lint format docs notebooks bench wheel clean
 
 demo: $(VENV)/.run
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python examples/quickstart.py
@@ -22,6 +23,9 @@ test: $(VENV)/.test
 
 test-fast: $(VENV)/.test
 	$(PYTEST) -m "not slow" -x
+
+test-browser: $(VENV)/.browser
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/report
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -64,6 +68,12 @@ $(BIN)/python:
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(PIP) -e ".[plot]"
+	touch $@
+
+$(VENV)/.browser: $(VENV)/.test
+	$(PIP) -e ".[browser]"
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; }
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python

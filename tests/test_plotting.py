@@ -9,9 +9,15 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 
+from tests.report.made import made_backtest, made_explanation  # noqa: E402
+from tsfusion.evaluation import reliability  # noqa: E402
 from tsfusion.plotting import (  # noqa: E402
+    plot_attention,
     plot_backtest,
+    plot_calibration,
     plot_forecast,
+    plot_importance,
+    plot_regimes,
     plot_reliability,
     plot_skill,
 )
@@ -118,3 +124,60 @@ def test_reliability_and_skill_show_their_errors():
     )
     ax = plot_skill(skill)
     np.testing.assert_allclose(ax.collections[0].get_segments()[0][:, 0], [0.4, 0.7])
+
+
+@pytest.fixture(scope="module")
+def explanation():
+    return made_explanation()
+
+
+@pytest.mark.parametrize(("branch", "width"), [(None, 1), ("long", 4)])
+def test_attention_is_drawn_where_it_went(explanation, branch, width):
+    ax = plot_attention(explanation, branch=branch)
+    table = explanation.temporal_patterns()
+    table = table[table["branch"] == (branch or "short")]
+    (cells,) = ax.collections
+    np.testing.assert_allclose(cells.get_array(), table["mean"])
+    corners = np.stack([path.vertices[:4] for path in cells.get_paths()])
+    np.testing.assert_allclose(corners.mean(axis=1)[:, 0], table["lag"] + (width - 1) / 2)
+    np.testing.assert_allclose(corners.mean(axis=1)[:, 1], table["horizon"])
+    assert (np.ptp(corners[..., 0], axis=1) == width).all()
+    assert ax.get_xlim()[0] > ax.get_xlim()[1]
+    with pytest.raises(ValueError, match=r"branch: expected one of \['short', 'long'\]"):
+        plot_attention(explanation, branch="all")
+
+
+def test_importance_shows_each_measure_by_a_shape_of_its_own(explanation):
+    own = plt.subplots()[1]
+    assert plot_importance(explanation, ax=own) is own
+    table = explanation.importance().iloc[::-1]
+    drawn = {line.get_label(): line for line in own.get_lines()}
+    assert list(drawn) == ["attribution", "sensitivity", "selection (past)"]
+    np.testing.assert_allclose(drawn["attribution"].get_xdata(), table["attribution"])
+    np.testing.assert_allclose(drawn["selection (past)"].get_xdata(), table["past"])
+    assert len({line.get_marker() for line in drawn.values()}) == 3
+    assert [text.get_text() for text in own.get_yticklabels()] == list(table["variable"])
+    assert len(plot_importance(explanation, top=1).get_yticks()) == 1
+
+
+def test_regimes_are_marked_at_their_cutoffs(explanation):
+    ax = plot_regimes(explanation, which="b")
+    line, usual, unusual = ax.get_lines()
+    history = explanation.history()
+    np.testing.assert_allclose(line.get_ydata(), history["value"][history["store"] == "b"])
+    table = explanation.regimes().query("store == 'b'")
+    assert list(pd.to_datetime(usual.get_xdata())) == list(table["cutoff"][~table["unusual"]])
+    assert list(pd.to_datetime(unusual.get_xdata())) == list(table["cutoff"][table["unusual"]])
+    assert len(unusual.get_xdata()) == 2
+    with pytest.raises(ValueError, match="which: expected a series of explanation, 'a', 'b'"):
+        plot_regimes(explanation, which="c")
+    with pytest.raises(ValueError, match="ask for it"):
+        plot_regimes(made_explanation(bare=True))
+
+
+def test_calibration_is_the_reliability_of_a_backtest():
+    frame = made_backtest()
+    ax = plot_calibration(frame)
+    table = reliability(frame)
+    rows = table[table["model"] == "net"]
+    np.testing.assert_allclose(ax.get_lines()[1].get_xydata()[:, 1], rows["observed"])

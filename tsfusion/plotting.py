@@ -1,18 +1,31 @@
-"""Pictures of forecasts and of how good they are, in matplotlib (extra ``plot``).
+"""Pictures of forecasts, of what they looked at and of how good they are (matplotlib).
 
-Each function takes and returns an Axes, and draws tidy frames that other functions return.
+Each function takes and returns an Axes, and draws tidy frames that other functions return, or an
+`Explanation`. The extra is ``plot``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tsfusion.quantiles import quantile_columns
 
-__all__ = ["plot_backtest", "plot_forecast", "plot_reliability", "plot_skill"]
+if TYPE_CHECKING:
+    from tsfusion.explain.explanation import Explanation
+
+__all__ = [
+    "plot_attention",
+    "plot_backtest",
+    "plot_calibration",
+    "plot_forecast",
+    "plot_importance",
+    "plot_regimes",
+    "plot_reliability",
+    "plot_skill",
+]
 
 _BANDS = (0.18, 0.42)
 
@@ -227,6 +240,207 @@ def plot_skill(table: pd.DataFrame, ax: Any = None) -> Any:
     ax.errorbar(skill, place, xerr=np.nan_to_num(away), fmt="o", capsize=3)
     ax.set_yticks(place, [str(name) for name in table["model"]])
     ax.set(ylim=(-0.6, len(table) - 0.4), xlabel="skill: 1 - loss / loss of the baseline")
+    return ax
+
+
+def plot_calibration(frame: pd.DataFrame, ax: Any = None) -> Any:
+    """Draw whether the quantiles of a backtest mean what they say.
+
+    `plot_reliability` draws a table of `tsfusion.evaluation.reliability`; this makes it first.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of `tsfusion.evaluation.backtest`, with quantiles.
+    ax : matplotlib Axes, default=None
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the frame has no quantiles, or is not one of a backtest.
+
+    Examples
+    --------
+    >>> from tsfusion.data import load_air_passengers
+    >>> from tsfusion.evaluation import backtest
+    >>> from tsfusion.plotting import plot_calibration
+    >>> table = backtest(
+    ...     "seasonal_naive", load_air_passengers(), horizon=12, time="month", target="passengers"
+    ... )
+    >>> plot_calibration(table).get_ylabel()
+    'share of truths below it'
+    """
+    from tsfusion.evaluation import reliability
+
+    return plot_reliability(reliability(frame), ax)
+
+
+def plot_attention(explanation: Explanation, *, branch: str | None = None, ax: Any = None) -> Any:
+    """Draw where in time forecasts looked: mean attention by steps ahead and lag.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    branch : {"all", "short", "long"}, default=None
+        None takes the one that sees single steps.
+    ax : matplotlib Axes, default=None
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such branch.
+
+    See Also
+    --------
+    plot_importance, plot_regimes
+
+    Examples
+    --------
+    >>> from tsfusion import FusionForecaster
+    >>> from tsfusion.data import load_air_passengers
+    >>> from tsfusion.plotting import plot_attention, plot_importance, plot_regimes
+    >>> model = FusionForecaster(
+    ...     horizon=6, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+    ... ).fit(load_air_passengers())
+    >>> found = model.explain(max_windows=4, methods=("attention", "selection", "regimes"))
+    >>> plot_attention(found).get_ylabel()
+    'steps ahead'
+    >>> ax = plot_importance(found, top=3)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['sensitivity', 'selection (past)', 'selection (future)']
+    >>> plot_regimes(found).get_ylabel()
+    'passengers'
+    """
+    names = [one.name for one in explanation.branches]
+    if branch is not None and branch not in names:
+        raise ValueError(f"branch: expected one of {names}, received {branch!r}.")
+    table = explanation.temporal_patterns()
+    table = table[table["branch"] == (branch or names[0])].rename(columns={"mean": "value"})
+    return draw_lags(table, "mean attention", "Where in time the forecast looked", ax)
+
+
+def draw_lags(table: pd.DataFrame, label: str, title: str, ax: Any = None) -> Any:
+    """Draw ``value`` by ``lag`` (of the last step, of ``source_width`` steps) and ``horizon``."""
+    ax = _axes(ax, (9, 4))
+    from matplotlib.collections import PolyCollection
+    from matplotlib.ticker import MaxNLocator
+
+    right = table["lag"].to_numpy(float) - 0.5
+    width = table["source_width"].to_numpy(float) if "source_width" in table else 1.0
+    low = table["horizon"].to_numpy(float) - 0.5
+    left, high = right + width, low + 1
+    corners = np.stack(
+        [
+            np.stack(pair, axis=-1)
+            for pair in ((left, low), (right, low), (right, high), (left, high))
+        ],
+        axis=1,
+    )
+    cells = PolyCollection(
+        list(corners), array=table["value"].to_numpy(float), cmap="viridis", lw=0
+    )
+    ax.add_collection(cells)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.figure.colorbar(cells, ax=ax, label=label)
+    ax.set(
+        xlim=(left.max(), right.min()), ylim=(low.min(), high.max()),
+        xlabel="lag: steps back from the step forecast", ylabel="steps ahead", title=title,
+    )  # fmt: skip
+    return ax
+
+
+# Columns of `Explanation.importance`: what a point of each is called, and its shape.
+_MEASURES = {
+    "attribution": ("attribution", "o"), "sensitivity": ("sensitivity", "s"),
+    "past": ("selection (past)", "^"), "future": ("selection (future)", "D"),
+    "static": ("selection (static)", "P"),
+}  # fmt: skip
+
+
+def plot_importance(explanation: Explanation, *, top: int | None = None, ax: Any = None) -> Any:
+    """Draw each variable's attribution and sensitivity beside its selection weights.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    top : int, default=None
+        How many variables to draw, the most important first; None for all.
+    ax : matplotlib Axes, default=None
+
+    Returns
+    -------
+    matplotlib Axes
+        Measures that were not computed are left out.
+
+    See Also
+    --------
+    plot_attention : With an example of all three.
+    """
+    table = explanation.importance().head(top).iloc[::-1]
+    ax = _axes(ax, (7, 0.3 * len(table) + 1.5))
+    place = np.arange(len(table))
+    for name, (label, marker) in _MEASURES.items():
+        if name in table and table[name].notna().any():
+            ax.plot(table[name].astype(float), place, ls="", marker=marker, label=label)
+    ax.set_yticks(place, [str(name) for name in table["variable"]])
+    ax.grid(axis="y", lw=0.5)
+    ax.set(xlabel="share", title="Which variables the forecast depends on")
+    ax.legend()
+    return ax
+
+
+def plot_regimes(explanation: Explanation, *, which: Any = None, ax: Any = None) -> Any:
+    """Draw a series, and below it at each cutoff whether the attention was unusual.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        With ``methods=(..., "regimes")``.
+    which : label or tuple of labels, default=None
+        The series; None takes the first.
+    ax : matplotlib Axes, default=None
+
+    Returns
+    -------
+    matplotlib Axes
+        A triangle stands for a window with unusual attention, a circle for any other.
+
+    Raises
+    ------
+    ValueError
+        If regimes were not asked for, or there is no such series.
+
+    See Also
+    --------
+    plot_attention : With an example of all three.
+    """
+    keys = list(explanation.series_names)
+    mine, name = _of_series(explanation.regimes(), keys, which, "explanation")
+    history = _rows_of(explanation.history(), keys, mine[keys].iloc[0])
+    ax = _axes(ax, (9, 4))
+    ax.plot(history["time"], history["value"], color="black", lw=1)
+    # A strip below the axes, in their own units of height.
+    strip = ax.get_xaxis_transform()
+    for unusual, marker, color in ((False, "o", "C0"), (True, "^", "C1")):
+        chosen = mine[mine["unusual"] == unusual]
+        label = "unusual attention" if unusual else "usual attention"
+        ax.plot(
+            chosen["cutoff"], np.full(len(chosen), 0.04), ls="", marker=marker, color=color,
+            transform=strip, label=label,
+        )  # fmt: skip
+    low, high = ax.get_ylim()
+    ax.set(ylim=(low - 0.12 * (high - low), high), xlabel="time", title=name)
+    ax.set_ylabel("" if explanation.target is None else str(explanation.target))
+    ax.legend(loc="best")
     return ax
 
 

@@ -235,6 +235,20 @@ def test_what_is_wrong_is_said_in_one_line(folder, arguments, message, monkeypat
     assert not isinstance(again.exception, SystemExit)
 
 
+def test_report_is_written_with_what_is_to_come(folder):
+    pytest.importorskip("altair", reason="needs the extra report")
+    path = folder / "report.html"
+    model = folder / "model.tsf"
+    run("report", model, folder / "future.csv", "--checks", "none", "--no-attribution",
+        "--max-windows", 3, "--title", "Sales & more", "-o", path)  # fmt: skip
+    text = path.read_text("utf-8")
+    assert "<h1>Sales &amp; more</h1>" in text
+    assert '"new":true' in text
+    assert "context_length" in text
+    told = run("report", model, "-o", folder / "no" / "report.html", code=1)
+    assert "there is no folder" in told.stderr
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes graphs")
 def test_export_writes_a_graph(folder):
     path = folder / "graph"

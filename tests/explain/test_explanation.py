@@ -132,6 +132,28 @@ def test_a_known_lag_and_known_variables_are_found(fitted):
     assert shares["sales"] > 0, "the forecast starts from the last known target"
 
 
+def test_quantiles_and_history_are_those_of_the_model_and_of_the_data(fitted, future, history):
+    found = fitted.explain(future)
+    expected = fitted.predict(future, quantiles=list(found.levels))
+    np.testing.assert_allclose(found.quantiles, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.quantiles[:, 4], found.median)
+    table = found.history()
+    assert found.target == "sales"
+    assert list(table.columns) == ["store", "time", "value"]
+    last = history.sort_values(["store", "date"]).groupby("store").tail(21)
+    assert list(table["time"]) == list(last["date"])
+    np.testing.assert_allclose(table["value"], last["sales"], rtol=1e-6)
+
+
+def test_tables_are_had_by_name(explanation):
+    pd.testing.assert_frame_equal(explanation.to_frame("selection"), explanation.selection)
+    pd.testing.assert_frame_equal(explanation.to_frame("importance"), explanation.importance())
+    with pytest.raises(ValueError, match="name: expected one of .* received 'weights'"):
+        explanation.to_frame("weights")
+    with pytest.raises(ValueError, match="ask for it"):
+        explanation.to_frame("paths")
+
+
 def test_the_anchor_is_the_last_known_value():
     past = np.array([[1.0, 2.0, np.nan], [np.nan] * 3, [1.0, 5.0, 3.0]])[..., None]
     assert _anchor({"past_real": past})[:, 0].tolist() == [2.0, 0.0, 3.0]

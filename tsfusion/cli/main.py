@@ -333,6 +333,72 @@ def explain(
 
 @main.command()
 @click.argument("model")
+@click.argument("future", required=False)
+@click.option("--backtest", help="A table that the command backtest wrote with -o.")
+@click.option("--title", help="The heading; names the target if not given.")
+@click.option(
+    "--checks",
+    type=click.Choice(["fast", "full", "none"]),
+    default="fast",
+    show_default=True,
+    help="How far the explanation can be trusted.",
+)
+@click.option(
+    "--attribution/--no-attribution",
+    default=True,
+    show_default=True,
+    help="What moved each forecast; takes the longest.",
+)
+@click.option("--max-windows", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--max-series", type=click.IntRange(1), default=50, show_default=True)
+@click.option("-o", "--output", required=True, help="The HTML file to write.")
+def report(
+    model: str, future: str | None, backtest: str | None, title: str | None, checks: str,
+    attribution: bool, max_windows: int, max_series: int, output: str,
+) -> None:  # fmt: skip
+    """Explain a model file as one HTML page that needs no network.
+
+    Windows of the known history are explained, and the forecast to come: FUTURE holds the known
+    columns of its rows, and is not needed by a model without any.
+
+    Example: tsfusion report model.tsf future.csv --backtest backtest.csv -o report.html
+    """
+    from tsfusion.cli.tables import read_table
+
+    _check_folder(output)
+    fitted = _load(model)
+    encoder = fitted._fitted.encoder
+    scores = None if backtest is None else read_table(backtest)
+    rows = None if future is None else _rows(fitted, future)
+    if rows is None and not encoder.roles.known:
+        rows = fitted.make_future_dataframe()
+    asked = _methods(fitted, attribution)
+    explanation = fitted.explain(
+        methods=asked, checks=None if checks == "none" else checks, max_windows=max_windows
+    )
+    ahead = None
+    if rows is not None:
+        ahead = fitted.explain(rows, methods=asked, max_windows=max_series)
+    explanation.to_html(
+        output, title=title, model=fitted, ahead=ahead, backtest=scores, max_series=max_series
+    )
+    click.echo(f"{output}: written.")
+
+
+def _methods(fitted: Any, attribution: bool) -> list[str]:
+    """Return what can be explained of a forecaster."""
+    methods = ["attention", "selection", "regimes"]
+    if attribution:
+        methods.append("attribution")
+    if getattr(fitted.model_.network, "knockouts", ()):
+        methods.append("paths")
+    if fitted.memory_size and fitted.architecture == "fusion":
+        methods.append("memory")
+    return methods
+
+
+@main.command()
+@click.argument("model")
 @click.option(
     "--format", type=click.Choice(["onnx", "tf_saved_model"]), default="onnx", show_default=True
 )

@@ -13,7 +13,7 @@ from keras import ops
 
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
-from tsfusion.data.windows import WindowIndex, gather, training_windows
+from tsfusion.data.windows import WindowIndex, ahead, gather, training_windows
 from tsfusion.exceptions import DataWarning, ExplanationWarning
 from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights, run_in_chunks
 from tsfusion.explain.donors import Donors
@@ -234,6 +234,10 @@ def _explain(
         trust_table=evidence.trust,
         regime_table=evidence.regimes,
         memory_use=evidence.memory,
+        target=fitted.encoder.roles.target,
+        target_values=_target_values(fitted, panel, windows, batch),
+        levels=tuple(fitted.levels),
+        quantiles=fitted.in_user_units(panel, series[window], quantiles[window, step - 1]),
     )
     _warn_of_attention(found, asked)
     return found
@@ -338,6 +342,17 @@ def _times(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[pd.Index
     times = timeline.times(ordinal.reshape(-1))
     cutoff = np.arange(len(windows)) * len(position) + fitted.context_length - 1
     return times, times[cutoff]
+
+
+def _target_values(
+    fitted: Fitted, panel: Panel, windows: WindowIndex, batch: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Return (W * K,) the target at every step of the windows, NaN where it is not known."""
+    later = ahead(panel.real[:, 0], panel, windows, fitted.horizon)
+    scaled = np.concatenate([batch["past_real"][..., 0], later], axis=1).astype(np.float64)
+    series = np.repeat(windows.series, scaled.shape[1])
+    found = fitted.in_user_units(panel, series, np.nan_to_num(scaled).reshape(-1, 1))[:, 0]
+    return np.where(np.isfinite(scaled.reshape(-1)), found, np.nan)
 
 
 class _Variables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
     from tsfusion.explain.attribution import Attribution
     from tsfusion.explain.regimes import MemoryUse
 
-__all__ = ["Branch", "Explanation"]
+__all__ = ["TABLES", "Branch", "Explanation"]
+
+TABLES = (
+    "forecast", "attention", "selection", "attribution", "paths", "regimes", "memory", "prototypes",
+    "trust", "importance", "temporal_patterns", "lag_sensitivity", "history",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,14 @@ class Explanation:
         The variable of each column of each input of the network.
     attributed, path_table, trust_table, regime_table, memory_use
         What ``methods`` and ``checks`` asked for; None otherwise.
+    target : hashable
+        The target's name.
+    target_values : ndarray of float64, shape (W * K,)
+        The target at `source_times`; NaN where it is not known.
+    levels : tuple of float
+        The trained quantile levels.
+    quantiles : ndarray of float64, shape (E, Q)
+        The forecasts of those levels in units of the target, before any calibration.
     """
 
     series_names: tuple[Any, ...]
@@ -114,6 +128,10 @@ class Explanation:
     trust_table: pd.DataFrame | None = None
     regime_table: pd.DataFrame | None = None
     memory_use: MemoryUse | None = None
+    target: Any = None
+    target_values: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    levels: tuple[float, ...] = ()
+    quantiles: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __repr__(self) -> str:
         return (
@@ -243,6 +261,20 @@ class Explanation:
                 "prototype_cutoff": use.cutoffs[found],
                 "similarity": use.similarity.reshape(-1),
             }
+        )
+
+    def history(self) -> pd.DataFrame:
+        """Return the target in the windows explained, where it is known.
+
+        Columns: series, ``time``, ``value``; each time of a series once, in order.
+        """
+        steps = len(self.source_times) // max(len(self.cutoffs), 1)
+        labels = self._labels(np.repeat(np.arange(len(self.cutoffs)), steps))
+        del labels["cutoff"]
+        table = pd.DataFrame({**labels, "time": self.source_times, "value": self.target_values})
+        keys = [*self.series_names, "time"]
+        return (
+            table.dropna(subset="value").drop_duplicates(keys).sort_values(keys, ignore_index=True)
         )
 
     def temporal_patterns(self) -> pd.DataFrame:
@@ -406,31 +438,124 @@ class Explanation:
         return " ".join(lines)
 
     def plot_attention(self, ax: Any = None, *, branch: str | None = None) -> Any:
-        """Draw mean attention by horizon and lag as a picture; takes and returns an Axes."""
-        title = "Where in time the forecast looked"
-        return _heat_map(self._patterns_of(branch), "mean", "mean attention", title, ax)
+        """Draw mean attention by horizon and lag; see `tsfusion.plotting.plot_attention`."""
+        from tsfusion.plotting import plot_attention
+
+        return plot_attention(self, branch=branch, ax=ax)
 
     def plot_lag_sensitivity(self, variable: Any, ax: Any = None) -> Any:
         """Draw the sensitivity to single past values of a variable named in ``lags_of``."""
-        table = self._lag_sensitivity_of(variable)
-        return _heat_map(
-            table, "sensitivity", "change of the forecast",
-            f"On which past values of {variable} the forecast hangs", ax,
-        )  # fmt: skip
+        from tsfusion.plotting import draw_lags
+
+        table = self._lag_sensitivity_of(variable).rename(columns={"sensitivity": "value"})
+        return draw_lags(
+            table,
+            "change of the forecast",
+            f"On which past values of {variable} the forecast hangs",
+            ax,
+        )
 
     def plot_importance(self, ax: Any = None) -> Any:
-        """Draw sensitivity beside the selection weights; takes and returns an Axes."""
-        import matplotlib.pyplot as plt
+        """Draw the measures of each variable; see `tsfusion.plotting.plot_importance`."""
+        from tsfusion.plotting import plot_importance
 
-        ax = plt.subplots(figsize=(7, 4))[1] if ax is None else ax
-        table = self.importance().iloc[::-1]
-        place = np.arange(len(table))
-        ax.barh(place + 0.2, table["sensitivity"].astype(float), 0.4, label="sensitivity")
-        ax.barh(place - 0.2, table["past"].astype(float), 0.4, label="selection weight (past)")
-        ax.set_yticks(place, [str(name) for name in table["variable"]])
-        ax.set(xlabel="share", title="Which variables the forecast depends on")
-        ax.legend()
-        return ax
+        return plot_importance(self, ax=ax)
+
+    def plot_regimes(self, ax: Any = None, *, which: Any = None) -> Any:
+        """Draw a series and its regimes; see `tsfusion.plotting.plot_regimes`."""
+        from tsfusion.plotting import plot_regimes
+
+        return plot_regimes(self, which=which, ax=ax)
+
+    def to_frame(self, name: str) -> pd.DataFrame:
+        """Return one of the tables by its name.
+
+        Parameters
+        ----------
+        name : str
+            ``"forecast"``, ``"attention"``, ``"selection"``, ``"attribution"``, ``"paths"``,
+            ``"regimes"``, ``"memory"``, ``"prototypes"``, ``"trust"``, ``"importance"``,
+            ``"temporal_patterns"``, ``"lag_sensitivity"`` or ``"history"``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such table, or it was not asked for.
+        """
+        if name not in TABLES:
+            raise ValueError(f"name: expected one of {TABLES}, received {name!r}.")
+        found = getattr(self, name)
+        return found() if callable(found) else found
+
+    def to_html(
+        self, path: str | os.PathLike, *, title: str | None = None, model: Any = None,
+        ahead: Explanation | None = None, backtest: pd.DataFrame | None = None,
+        baseline: str | None = None, max_series: int = 50,
+    ) -> None:  # fmt: skip
+        """Write a report: one HTML file that needs no network (extra ``report``).
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced whole or stays as it is.
+        title : str, default=None
+            None names the target.
+        model : FusionForecaster, default=None
+            The forecaster explained: its parameters and its skill are shown.
+        ahead : Explanation, default=None
+            Of forecasts to come, by the same model: shown first of their series.
+        backtest : DataFrame, default=None
+            Of `tsfusion.evaluation.backtest`: skill, reliability, PIT, error and coverage by
+            horizon.
+        baseline : str, default=None
+            The model of the backtest that skill is measured by; None takes ``"seasonal_naive"``,
+            else ``"last_value"``, else the last.
+        max_series : int, default=50
+            The most series that can be chosen; what is left out is said in the report.
+
+        Raises
+        ------
+        ImportError
+            Without Altair and vl-convert.
+        ValueError
+            If ``ahead`` is of another model, or the backtest is no frame of one.
+        """
+        from tsfusion.report import write_report
+
+        write_report(
+            path, self, title=title, model=model, ahead=ahead, backtest=backtest,
+            baseline=baseline, max_series=max_series,
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the explanation to one file of JSON and plain arrays, without pickle.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced whole or stays as it is.
+
+        Raises
+        ------
+        TypeError
+            If a label is of a type that such a file cannot hold.
+        """
+        from tsfusion.files.explanation import save_explanation
+
+        save_explanation(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Explanation:
+        """Return the explanation in a file that `save` wrote, checked as a model file is.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, or no explanation.
+        """
+        from tsfusion.files.explanation import load_explanation
+
+        return load_explanation(path)
 
     def _patterns_of(self, branch: str | None) -> pd.DataFrame:
         """Return the rows of `temporal_patterns` of one branch, the first by default."""
@@ -465,18 +590,47 @@ class Explanation:
             raise ValueError(f"This was not computed: ask for it in explain({parameter}={name!r}).")
         return table
 
-    def _attribution_shares(self, group_of: dict[Any, Any]) -> dict[Any, float]:
-        """Return the share of each group of variables, its values taken together."""
+    def window_shares(self) -> dict[str, pd.DataFrame]:
+        """Return how much each variable counts in each window, by measure.
+
+        Returns
+        -------
+        dict of DataFrame
+            One row per window, in the order of `cutoffs`, and one column per variable:
+            ``"attribution"`` (where it was asked for: the share of the mean absolute attribution,
+            a variable's values taken together) and the selection weights ``"past"``, ``"future"``,
+            ``"static"``. Rows sum to 1, or hold NaN where a window has no such variable.
+        """
+        tables = {}
+        if self.attributed is not None:
+            sizes = self._attribution_sizes(_group_of(None, list(self.roles)))
+            total = np.zeros((len(self.cutoffs), sizes.shape[1]))
+            np.add.at(total, self.window, sizes)
+            with np.errstate(invalid="ignore"):
+                shares = total / total.sum(axis=1, keepdims=True)
+            tables["attribution"] = pd.DataFrame(shares, columns=pd.Index(self.roles, dtype=object))
+        return tables | {name: table.copy() for name, table in self.weights.items()}
+
+    def _attribution_sizes(self, group_of: dict[Any, Any]) -> np.ndarray:
+        """Return (E, G) how far each group moved each forecast, in units of its window.
+
+        The values of a group are taken together.
+        """
         found = self._given(self.attributed, "methods", "attribution")
         spread = np.maximum(np.abs(self.spread), np.finfo(float).tiny)
-        total = {name: np.zeros(len(spread)) for name in group_of.values()}
+        place = {name: i for i, name in enumerate(dict.fromkeys(group_of.values()))}
+        total = np.zeros((len(spread), len(place)))
         for key, value in found.values.items():
             by_variable = value.reshape(len(value), -1, value.shape[-1]).sum(axis=1, dtype=float)
             for i, name in enumerate(self.cells[key]):
-                total[group_of[name]] += by_variable[:, i]
-        mean = {name: float((np.abs(value) / spread).mean()) for name, value in total.items()}
-        whole = sum(mean.values()) or 1.0
-        return {name: value / whole for name, value in mean.items()}
+                total[:, place[group_of[name]]] += by_variable[:, i]
+        return np.abs(total) / spread[:, None]
+
+    def _attribution_shares(self, group_of: dict[Any, Any]) -> dict[Any, float]:
+        """Return the share of each group of variables."""
+        mean = self._attribution_sizes(group_of).mean(axis=0)
+        shares = (mean / (mean.sum() or 1.0)).tolist()
+        return dict(zip(dict.fromkeys(group_of.values()), shares))
 
     @cached_property
     def _attribution(self) -> pd.DataFrame:
@@ -593,17 +747,3 @@ def _group_of(groups: Any, variables: list[Any]) -> dict[Any, Any]:
                 raise ValueError(f"groups: {name!r} is in {found[name]!r} and in {group!r}.")
             found[name] = group
     return {name: found.get(name, name) for name in variables}
-
-
-def _heat_map(table: pd.DataFrame, values: str, label: str, title: str, ax: Any) -> Any:
-    """Draw values by lag and horizon."""
-    import matplotlib.pyplot as plt
-
-    ax = plt.subplots(figsize=(9, 4))[1] if ax is None else ax
-    grid = table.pivot_table(index="horizon", columns="lag", values=values)
-    lags, steps = grid.columns.to_numpy(), grid.index.to_numpy()
-    mesh = ax.pcolormesh(lags, steps, grid.to_numpy(), cmap="viridis", shading="nearest")
-    ax.figure.colorbar(mesh, ax=ax, label=label)
-    ax.set(xlabel="lag: steps back from the step forecast", ylabel="steps ahead", title=title)
-    ax.invert_xaxis()
-    return ax

@@ -25,7 +25,7 @@ import numpy as np
 
 from tsfusion.exceptions import FileFormatError
 
-__all__ = ["DTYPES", "FORMAT_VERSION", "read_archive", "seal", "write_archive"]
+__all__ = ["DTYPES", "FORMAT_VERSION", "read_archive", "replacing", "seal", "write_archive"]
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -60,7 +60,7 @@ def write_archive(path: Path, manifest: dict[str, Any], arrays: dict[str, np.nda
     arrays : dict of str to ndarray
         Of one or two dimensions.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             digests = {name: _write_array(archive, name, array) for name, array in arrays.items()}
             listed = {**manifest, "format_version": FORMAT_VERSION, "arrays": digests}
@@ -122,14 +122,14 @@ def _digest(file: BinaryIO) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a new file that takes the place of ``path`` in the end, or goes if there is an error."""
     # Of a link, the file it points to is replaced.
     path = Path(os.path.realpath(path))
     if path.is_dir():
-        raise IsADirectoryError(f"save: expected the name of a file, received the folder {path}.")
+        raise IsADirectoryError(f"expected the name of a file, received the folder {path}.")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"save: {path}: there is no folder {path.parent}.")
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     file = open(part, "x+b")  # noqa: SIM115
     try:
