@@ -17,7 +17,7 @@ from tsfusion.explain.explanation import Explanation
 __all__ = ["Windows", "records"]
 
 # Cells of attention in one file, of some three bytes each, and windows of which all else is shown.
-_MOST_CELLS, _MOST_WINDOWS = 240_000, 400
+_MOST_CELLS, _MOST_WINDOWS = 260_000, 400
 
 
 @dataclass(frozen=True)
