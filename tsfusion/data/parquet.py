@@ -20,6 +20,7 @@ import pandas as pd
 
 from tsfusion.data.encoder import PanelEncoder, Rows, _order, _tail_start
 from tsfusion.data.frames import as_frame
+from tsfusion.data.manifest import check_files
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
 from tsfusion.data.timeline import RawTimes, distinct, infer_timeline, warn_of_coarser_series
@@ -309,9 +310,8 @@ class ParquetPanel:
         return ValueError(
             f"Series {labels[second]!r} is torn apart: its rows begin at row {rows[first]} and "
             f"again at row {rows[second]} of the files, with other series between. The rows of a "
-            f"series must lie together: sort the files by {keys} first, with DuckDB (COPY (SELECT "
-            f"* FROM 'in/*.parquet' ORDER BY {', '.join(map(str, keys))}) TO 'sorted.parquet') or "
-            f"Polars (pl.scan_parquet('in').sort({keys}).sink_parquet('sorted.parquet'))."
+            "series must lie together: lay the files out anew with tsfusion.scale.relayout (or "
+            f"the command tsfusion relayout), or sort them by {keys}."
         )
 
     def _learn_times(self, scan: _Scan, validation_size: float, horizon: int) -> None:
@@ -445,16 +445,17 @@ class ParquetPanel:
 class _Files:
     """Parquet files as one table of rows, read in batches.
 
-    ``schema`` holds the columns of the files and the keys in their paths, text as text.
+    ``schema`` holds the columns of the files and the keys in their paths (those that are named, or
+    all for None), text as text.
     """
 
-    def __init__(self, path: Any, named: set[Any], batch: int) -> None:
+    def __init__(self, path: Any, named: set[Any] | None, batch: int) -> None:
         files, self._filesystem = _find_files(path)
         self._batch = min(max(batch, 1_024), 65_536)
         paths = [file.path for file in files]
         keys = {
             name: values for name, values in _keys_of(paths).items()
-            if name in named and name not in files[0].physical_schema.names
+            if (named is None or name in named) and name not in files[0].physical_schema.names
         }  # fmt: skip
         self._groups: list[_Group] = []
         self.n_rows = 0
@@ -540,6 +541,8 @@ def _find_files(path: Any) -> tuple[list[Any], Any]:
             "Parquet files are read with PyArrow: pip install 'tsfusion[parquet]'."
         ) from error
     source = [str(one) for one in path] if isinstance(path, (list, tuple)) else str(path)
+    if isinstance(source, str):
+        check_files(source)
     try:
         dataset = ds.dataset(source, format="parquet")
         files = list(dataset.get_fragments())

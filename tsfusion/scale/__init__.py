@@ -2,6 +2,7 @@
 
 - `predict_panel`, `backtest_panel`, `explain_panel`: from a table and a model file to a table.
 - `on_dask`, `on_ray`, `on_spark`: the same on a cluster.
+- `relayout`: a data set larger than memory, laid out in buckets of whole series.
 - `series_bucket`: the stable number by which series are shared out.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsfusion.scale.buckets import series_bucket
     from tsfusion.scale.engines import on_dask, on_ray, on_spark
+    from tsfusion.scale.layout import relayout
     from tsfusion.scale.panel import backtest_panel, explain_panel, predict_panel
 
 _HOMES = {
@@ -23,6 +25,7 @@ _HOMES = {
     "backtest_panel": "panel",
     "explain_panel": "panel",
     "predict_panel": "panel",
+    "relayout": "layout",
 }
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "on_ray",
     "on_spark",
     "predict_panel",
+    "relayout",
     "series_bucket",
 ]
 
