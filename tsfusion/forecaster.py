@@ -43,6 +43,7 @@ from tsfusion.prediction import (
     typical_gap,
 )
 from tsfusion.quantiles import check_levels, mean_of_quantiles
+from tsfusion.scale.files import open_files
 
 if TYPE_CHECKING:
     from tsfusion.explain import Explanation
@@ -371,8 +372,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame of R rows, or array-like of shape (R, C)
-            One row per series and time, in any order; pandas, polars, pyarrow or NumPy.
+        X : DataFrame of R rows, or array-like of shape (R, C), or path
+            One row per series and time, in any order; pandas, polars, pyarrow or NumPy. Or, for
+            data larger than memory, Parquet files: a path, several, a folder of them, or a
+            `tsfusion.data.ParquetPanel` with the same roles and options. The rows of a series must
+            lie together there (see `tsfusion.scale.relayout`); training reads 512 MB of them at a
+            time, and the memory keeps those that forecasts need.
         y : array-like of shape (R,), default=None
             The target, in the order of X; None takes the ``target`` column. NaN where unknown.
 
@@ -398,8 +403,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             )
         self._check_windows()
         options = self._calibrating()
-        frame = as_frame(X, self._column_names())
-        _check_not_empty(frame)
+        files = open_files(self, X, y)
+        frame = as_frame(X, self._column_names()) if files is None else files.frame
+        if files is None:
+            _check_not_empty(frame)
         roles = resolve_roles(
             frame,
             time=self.time,
@@ -424,7 +431,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         again = self.warm_start and hasattr(self, "_fitted")
         if again:
             self._check_same_shape(roles, levels)
-        learned = self._learn(frame, _aligned(y, X), roles, levels, again)
+        if files is None:
+            learned = self._learn(frame, _aligned(y, X), roles, levels, again)
+        else:
+            learned = _Learned(**files.learn(roles, levels))
         if options is not None and len(learned.validation) == 0:
             raise ValueError(
                 f"calibration={self.calibration!r}: expected a validation tail to calibrate on, "
@@ -1458,7 +1468,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             levels=levels,
         )
         panel = fitted.panel(rows)
-        fitted = replace(fitted, context_length=self._context(encoder, panel))
+        fitted = replace(fitted, context_length=self._context(encoder, panel.lengths))
         return _Learned.of(fitted, rows, panel)
 
     def _encode_again(self, frame: pd.DataFrame, y: Any, validation_size: float) -> _Learned:
@@ -1503,14 +1513,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"{self.short_window}."
             )
 
-    def _context(self, encoder: PanelEncoder, panel: Panel) -> int:
+    def _context(self, encoder: PanelEncoder, lengths: np.ndarray) -> int:
         """Choose how much of the past to see: no more than the longest series can fill."""
         for asked in (self.context_length, self.long_window):
             if asked is not None:
                 return int(asked)
         timeline = encoder.timeline
         freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
-        longest = int(panel.lengths.max())
+        longest = int(lengths.max())
         return max(1, min(default_context_length(freq, self.horizon), longest - 1))
 
     def _architecture(self, panel: Panel, fitted: Fitted) -> dict[str, Any]:
@@ -1583,6 +1593,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 learned.validation,
                 boundary_rows(learned.panel, learned.fitted.encoder.boundary),
                 architecture,
+                *([] if learned.source is None else learned.source.content()),
             ),
             "weights": None if weights is None else digest(weights),
         }
@@ -1622,6 +1633,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             starts,
             stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
             checkpoint=checkpoint,
+            source=learned.source,
         )
         if len(runs) > 1:
             model = make_model(architecture)
@@ -1951,6 +1963,8 @@ class _Learned:
     panel: Panel
     training: Any
     validation: Any
+    # Where a fit on files reads its training windows; the panel then holds some of them.
+    source: Any = None
 
     @classmethod
     def of(cls, fitted: Fitted, rows: Rows, panel: Panel) -> _Learned:

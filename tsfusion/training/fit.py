@@ -18,6 +18,7 @@ from tsfusion.models.losses import PinballLoss
 from tsfusion.training.batches import (
     EpochClock,
     EvaluationBatches,
+    ReaderBatches,
     TrainingBatches,
     as_dataset,
 )
@@ -99,7 +100,7 @@ class Run:
 def train(
     model: keras.Model, panel: Panel, training: WindowIndex, validation: WindowIndex,
     plan: TrainingPlan, starts: Sequence[Start], *, stop: np.ndarray,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = None, source: Any = None,
 ) -> list[Run]:  # fmt: skip
     """Train a model from each start in turn, compiling it once.
 
@@ -116,13 +117,16 @@ def train(
         The panel row of each series from which on its targets are hidden from training.
     checkpoint : Checkpoint, default=None
         Open; training goes on from it, and writes it after each epoch.
+    source : tsfusion.scale.files.FileSource, default=None
+        Where training windows are read from in place of the panel, which holds some of them.
 
     Returns
     -------
     list of Run
     """
-    batch_size = min(plan.batch_size, max(len(training), 1))
-    steps = plan.steps_per_epoch or min(-(-len(training) // batch_size), _MOST_STEPS)
+    n_windows = len(training) if source is None else len(source)
+    batch_size = min(plan.batch_size, max(n_windows, 1))
+    steps = plan.steps_per_epoch or min(-(-n_windows // batch_size), _MOST_STEPS)
     on_tensorflow = keras.backend.backend() == "tensorflow"
     # A callback of the user's may want to see each batch.
     at_once = 1 if _listed(plan.callbacks) or not on_tensorflow else _at_once(steps)
@@ -146,9 +150,15 @@ def train(
     if runs:
         model.set_weights(runs[-1].weights)
     for number, start in enumerate(starts[len(runs) :], len(runs)):
-        batches = TrainingBatches(
-            panel, training, batch_size=batch_size, steps=steps, seed=start.seed, stop=stop, **shape
-        )
+        batches: TrainingBatches | ReaderBatches
+        if source is None:
+            batches = TrainingBatches(
+                panel, training, batch_size=batch_size, steps=steps, seed=start.seed, stop=stop,
+                **shape,
+            )  # fmt: skip
+        else:
+            reader = source.reader(batch_size=batch_size, seed=start.seed)
+            batches = ReaderBatches(reader, steps=steps)
         _assign(model.variables, start.values)
         _assign(optimizer.variables, fresh)
         model.stop_training = False
@@ -204,7 +214,11 @@ def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 
 def _callbacks(
-    plan: TrainingPlan, batches: TrainingBatches, validated: bool, number: int, of: int
+    plan: TrainingPlan,
+    batches: TrainingBatches | ReaderBatches,
+    validated: bool,
+    number: int,
+    of: int,
 ) -> list[Any]:
     """Return the callbacks of one run, ours after the user's."""
     callbacks = [*_listed(plan.callbacks), EpochClock(batches)]
