@@ -181,6 +181,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Passed to Keras' ``fit``.
     jit_compile : bool, default=None
         Compile the training step with XLA; None decides by backend and length of the fit.
+    distribution : keras.distribution.DataParallel or tf.distribute.Strategy, default=None
+        Train on several devices: on JAX, also over processes and hosts, each of which calls `fit`
+        with the same data and a number as ``random_state``; on TensorFlow, a strategy of one host
+        (``MirroredStrategy``). Without dropout, the result is that of one device with the same
+        ``batch_size``, which is shared out. Files do not hold it.
     verbose : int, default=1
         0: nothing; 1: a progress line on a terminal; 2: a line per epoch on standard error.
     random_state : int, RandomState or None, default=None
@@ -276,6 +281,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "checkpoint_dir": [str, os.PathLike, None],
         "calibration": [StrOptions({"cqr", "aci", "tracking"}), dict, None],
         "jit_compile": ["boolean", None],
+        "distribution": "no_validation",
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "random_state": ["random_state"],
     }
@@ -322,6 +328,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         loss: Any = None,
         callbacks: Any = None,
         jit_compile: bool | None = None,
+        distribution: Any = None,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -364,6 +371,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.loss = loss
         self.callbacks = callbacks
         self.jit_compile = jit_compile
+        self.distribution = distribution
         self.verbose = verbose
         self.random_state = random_state
 
@@ -1614,28 +1622,32 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         weights: list[np.ndarray] | None, checkpoint: Any,
     ) -> tuple[Any, list[dict]]:  # fmt: skip
         from tsfusion.models.factory import make_model
+        from tsfusion.training.devices import distributed
         from tsfusion.training.fit import Start, seeded, train
 
         starts: list[Start] = []
-        for seed in seeds:
-            with seeded(seed):
-                model = make_model({**architecture, "members": 1})
-            if weights is not None:
-                size = len(weights) // len(seeds)
-                model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
-            starts.append(Start.of(model, seed))
-        runs = train(
-            model,
-            learned.panel,
-            learned.training,
-            learned.validation,
-            self._plan(learned.fitted),
-            starts,
-            stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
-            checkpoint=checkpoint,
-            source=learned.source,
-        )
-        if len(runs) > 1:
+        with distributed(self.distribution, self.random_state) as share:
+            for seed in seeds:
+                with seeded(seed):
+                    model = make_model({**architecture, "members": 1})
+                if weights is not None:
+                    size = len(weights) // len(seeds)
+                    model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
+                starts.append(Start.of(model, seed))
+            runs = train(
+                model,
+                learned.panel,
+                learned.training,
+                learned.validation,
+                self._plan(learned.fitted),
+                starts,
+                stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+                checkpoint=checkpoint,
+                source=learned.source,
+                share=share,
+            )
+        # What was trained on several devices forecasts on one.
+        if len(runs) > 1 or self.distribution is not None:
             model = make_model(architecture)
             model.set_weights([weight for run in runs for weight in run.weights])
         return model, [run.history for run in runs]

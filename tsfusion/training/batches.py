@@ -15,6 +15,7 @@ import numpy as np
 
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, targets
+from tsfusion.training.devices import ALONE, Share
 
 __all__ = ["EpochClock", "EvaluationBatches", "ReaderBatches", "TrainingBatches", "as_dataset"]
 
@@ -25,9 +26,10 @@ _BLOCK = 64
 class _Batches(keras.utils.PyDataset):
     def __init__(
         self, panel: Panel, windows: WindowIndex, *, context_length: int, horizon: int,
-        batch_size: int, stop: np.ndarray | None = None,
+        batch_size: int, stop: np.ndarray | None = None, share: Share = ALONE,
     ) -> None:  # fmt: skip
         super().__init__(workers=1, use_multiprocessing=False)
+        self.share = share
         self.panel = panel
         self.windows = windows
         self.context_length = context_length
@@ -40,7 +42,8 @@ class _Batches(keras.utils.PyDataset):
         raise NotImplementedError
 
     def __getitem__(self, i: int) -> tuple[Any, np.ndarray, np.ndarray]:
-        windows = self.windows.take(self.index(i))
+        index = self.index(i)
+        windows = self.windows.take(index[self.share.part(len(index))])
         inputs = gather(
             self.panel, windows, context_length=self.context_length, horizon=self.horizon
         )
@@ -111,10 +114,13 @@ class ReaderBatches(keras.utils.PyDataset):
     reader : tsfusion.scale.reader.WindowReader
     steps : int
         Batches per epoch.
+    share : Share
+        What the reader was made for.
     """
 
-    def __init__(self, reader: Any, *, steps: int) -> None:
+    def __init__(self, reader: Any, *, steps: int, share: Share = ALONE) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
+        self.share = share
         self.reader = reader
         self.steps = steps
         self.epoch = 0
@@ -184,7 +190,8 @@ def as_dataset(batches: TrainingBatches | EvaluationBatches | ReaderBatches) -> 
     options = tf.data.Options()
     options.deterministic = True
     options.threading.private_threadpool_size = 1
-    dataset = dataset.map(_Gather(batches)).prefetch(2).with_options(options)
+    dataset = _evened(dataset.map(_Gather(batches)), batches.share)
+    dataset = dataset.prefetch(2).with_options(options)
     # They last as long as the dataset.
     dataset.batches = batches
     return dataset
@@ -209,9 +216,25 @@ def _read_ahead(batches: ReaderBatches) -> Any:
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec(array.shape, array.dtype), batches.reader.batch(first)
     )
-    dataset = tf.data.Dataset.from_generator(read, output_signature=signature).prefetch(2)
+    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+    dataset = _evened(dataset, batches.share).prefetch(2)
     dataset.batches = batches
     return dataset
+
+
+def _evened(dataset: Any, share: Share) -> Any:
+    """Scale the weights of each batch to a mean of one, where each replica takes its own mean."""
+    if not share.by_replica:
+        return dataset
+    import tensorflow as tf
+
+    def scaled(inputs: Any, y: Any, weight: Any) -> Any:
+        # Keras takes the mean of a batch over the replicas to find its shape, which truth values
+        # do not have; the networks take numbers for them.
+        inputs = {**inputs, "past_mask": tf.cast(inputs["past_mask"], tf.int32)}
+        return inputs, y, weight / tf.maximum(tf.reduce_mean(weight), 1e-12)
+
+    return dataset.map(scaled)
 
 
 class _Gather:
