@@ -43,6 +43,7 @@ from tsfusion.prediction import (
     typical_gap,
 )
 from tsfusion.quantiles import check_levels, mean_of_quantiles
+from tsfusion.scale.files import open_files
 
 if TYPE_CHECKING:
     from tsfusion.explain import Explanation
@@ -180,6 +181,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Passed to Keras' ``fit``.
     jit_compile : bool, default=None
         Compile the training step with XLA; None decides by backend and length of the fit.
+    distribution : keras.distribution.DataParallel or tf.distribute.Strategy, default=None
+        Train on several devices: on JAX, also over processes and hosts, each of which calls `fit`
+        with the same data and a number as ``random_state``; on TensorFlow, a strategy of one host
+        (``MirroredStrategy``). Without dropout, the result is that of one device with the same
+        ``batch_size``, which is shared out. Files do not hold it.
     verbose : int, default=1
         0: nothing; 1: a progress line on a terminal; 2: a line per epoch on standard error.
     random_state : int, RandomState or None, default=None
@@ -275,6 +281,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "checkpoint_dir": [str, os.PathLike, None],
         "calibration": [StrOptions({"cqr", "aci", "tracking"}), dict, None],
         "jit_compile": ["boolean", None],
+        "distribution": "no_validation",
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "random_state": ["random_state"],
     }
@@ -321,6 +328,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         loss: Any = None,
         callbacks: Any = None,
         jit_compile: bool | None = None,
+        distribution: Any = None,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -363,6 +371,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.loss = loss
         self.callbacks = callbacks
         self.jit_compile = jit_compile
+        self.distribution = distribution
         self.verbose = verbose
         self.random_state = random_state
 
@@ -371,8 +380,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame of R rows, or array-like of shape (R, C)
-            One row per series and time, in any order; pandas, polars, pyarrow or NumPy.
+        X : DataFrame of R rows, or array-like of shape (R, C), or path
+            One row per series and time, in any order; pandas, polars, pyarrow or NumPy. Or, for
+            data larger than memory, Parquet files: a path, several, a folder of them, or a
+            `tsfusion.data.ParquetPanel` with the same roles and options. The rows of a series must
+            lie together there (see `tsfusion.scale.relayout`); training reads 512 MB of them at a
+            time, and the memory keeps those that forecasts need.
         y : array-like of shape (R,), default=None
             The target, in the order of X; None takes the ``target`` column. NaN where unknown.
 
@@ -399,8 +412,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self._check_windows()
         self._check_keras_objects()
         options = self._calibrating()
-        frame = as_frame(X, self._column_names())
-        _check_not_empty(frame)
+        files = open_files(self, X, y)
+        frame = as_frame(X, self._column_names()) if files is None else files.frame
+        if files is None:
+            _check_not_empty(frame)
         roles = resolve_roles(
             frame,
             time=self.time,
@@ -425,7 +440,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         again = self.warm_start and hasattr(self, "_fitted")
         if again:
             self._check_same_shape(roles, levels)
-        learned = self._learn(frame, _aligned(y, X), roles, levels, again)
+        if files is None:
+            learned = self._learn(frame, _aligned(y, X), roles, levels, again)
+        else:
+            learned = _Learned(**files.learn(roles, levels))
         if options is not None and len(learned.validation) == 0:
             raise ValueError(
                 f"calibration={self.calibration!r}: expected a validation tail to calibrate on, "
@@ -1456,7 +1474,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             levels=levels,
         )
         panel = fitted.panel(rows)
-        fitted = replace(fitted, context_length=self._context(encoder, panel))
+        fitted = replace(fitted, context_length=self._context(encoder, panel.lengths))
         return _Learned.of(fitted, rows, panel)
 
     def _encode_again(self, frame: pd.DataFrame, y: Any, validation_size: float) -> _Learned:
@@ -1501,14 +1519,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"{self.short_window}."
             )
 
-    def _context(self, encoder: PanelEncoder, panel: Panel) -> int:
+    def _context(self, encoder: PanelEncoder, lengths: np.ndarray) -> int:
         """Choose how much of the past to see: no more than the longest series can fill."""
         for asked in (self.context_length, self.long_window):
             if asked is not None:
                 return int(asked)
         timeline = encoder.timeline
         freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
-        longest = int(panel.lengths.max())
+        longest = int(lengths.max())
         return max(1, min(default_context_length(freq, self.horizon), longest - 1))
 
     def _architecture(self, panel: Panel, fitted: Fitted) -> dict[str, Any]:
@@ -1581,6 +1599,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 learned.validation,
                 boundary_rows(learned.panel, learned.fitted.encoder.boundary),
                 architecture,
+                *([] if learned.source is None else learned.source.content()),
             ),
             "weights": None if weights is None else digest(weights),
         }
@@ -1601,27 +1620,32 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         weights: list[np.ndarray] | None, checkpoint: Any,
     ) -> tuple[Any, list[dict]]:  # fmt: skip
         from tsfusion.models.factory import make_model
+        from tsfusion.training.devices import distributed
         from tsfusion.training.fit import Start, seeded, train
 
         starts: list[Start] = []
-        for seed in seeds:
-            with seeded(seed):
-                model = make_model({**architecture, "members": 1})
-            if weights is not None:
-                size = len(weights) // len(seeds)
-                model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
-            starts.append(Start.of(model, seed))
-        runs = train(
-            model,
-            learned.panel,
-            learned.training,
-            learned.validation,
-            self._plan(learned.fitted),
-            starts,
-            stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
-            checkpoint=checkpoint,
-        )
-        if len(runs) > 1:
+        with distributed(self.distribution, self.random_state) as share:
+            for seed in seeds:
+                with seeded(seed):
+                    model = make_model({**architecture, "members": 1})
+                if weights is not None:
+                    size = len(weights) // len(seeds)
+                    model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
+                starts.append(Start.of(model, seed))
+            runs = train(
+                model,
+                learned.panel,
+                learned.training,
+                learned.validation,
+                self._plan(learned.fitted),
+                starts,
+                stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
+                checkpoint=checkpoint,
+                source=learned.source,
+                share=share,
+            )
+        # What was trained on several devices forecasts on one.
+        if len(runs) > 1 or self.distribution is not None:
             model = make_model(architecture)
             model.set_weights([weight for run in runs for weight in run.weights])
         return model, [run.history for run in runs]
@@ -1982,6 +2006,8 @@ class _Learned:
     panel: Panel
     training: Any
     validation: Any
+    # Where a fit on files reads its training windows; the panel then holds some of them.
+    source: Any = None
 
     @classmethod
     def of(cls, fitted: Fitted, rows: Rows, panel: Panel) -> _Learned:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "RowPlan",
     "forecast_rows",
     "known_end",
+    "one_shape",
     "plan_rows",
     "run_model",
     "tail",
@@ -39,6 +41,24 @@ _SIZES = (16, 128, _CHUNK)
 # all go through in the smallest size, so that a forecast is the same to the last digit however few
 # are asked for at once; beyond, it may differ by 1e-7 of its size.
 _FEW = 128
+# Set by `one_shape`: the size of every batch.
+_ONE_SIZE: ContextVar[int | None] = ContextVar("one_size", default=None)
+
+
+@contextlib.contextmanager
+def one_shape(size: int = 128) -> Iterator[None]:
+    """Run the network on batches of one size within, so that no number hangs on how many there are.
+
+    Parameters
+    ----------
+    size : int, default=128
+        Windows in a batch; a smaller one is filled up.
+    """
+    before = _ONE_SIZE.set(size)
+    try:
+        yield
+    finally:
+        _ONE_SIZE.reset(before)
 
 
 @dataclass(frozen=True)
@@ -230,7 +250,7 @@ def forecast_rows(
     bounds = np.searchsorted(plan.window[order], np.arange(len(plan.windows) + 1))
     deepest = np.zeros(len(plan.windows), np.int64)
     np.maximum.at(deepest, plan.window, plan.step)
-    at_once = _SIZES[0] if len(plan.windows) <= _FEW else _CHUNK
+    at_once = _ONE_SIZE.get() or (_SIZES[0] if len(plan.windows) <= _FEW else _CHUNK)
     for first in range(0, len(plan.windows), at_once):
         stop = min(first + at_once, len(plan.windows))
         rows = order[bounds[first] : bounds[stop]]
@@ -296,7 +316,7 @@ def _still_rolling(
 def run_model(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
     """Return (B, H, Q) of one batch of at most ``_CHUNK`` windows."""
     size = len(batch["past_real"])
-    padded = next(allowed for allowed in _SIZES if allowed >= size)
+    padded = _ONE_SIZE.get() or next(allowed for allowed in _SIZES if allowed >= size)
     if padded > size:
         batch = {
             key: np.concatenate([value, np.repeat(value[:1], padded - size, axis=0)])

@@ -543,6 +543,46 @@ def inspect(file: str, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<18}{value}")
 
 
+@main.command()
+@click.argument("source", nargs=-1, required=True)
+@click.option(
+    "--series",
+    multiple=True,
+    callback=_names,
+    required=True,
+    help="Column(s) that tell series apart.",
+)
+@click.option("--time", required=True, help="The column of times.")
+@click.option(
+    "--n-buckets", type=click.IntRange(1), help="Files to write; by the memory if not given."
+)
+@click.option("--rows-per-bucket", type=click.IntRange(1), help="In place of --n-buckets, about.")
+@click.option("--max-memory", default="1GB", show_default=True, help="Bytes, or such as 512MB.")
+@click.option("--overwrite", is_flag=True, help="Replace a folder of buckets that is there.")
+@click.option("-o", "--output", required=True, help="The folder to write.")
+@_JSON
+def relayout(
+    source: tuple[str, ...], series: list[str], time: str, n_buckets: int | None,
+    rows_per_bucket: int | None, max_memory: str, overwrite: bool, output: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Lay out Parquet or CSV files (or a folder of them) in buckets of whole series, for fit.
+
+    Example: tsfusion relayout by_day/ --series store --time date -o buckets
+    """
+    from tsfusion.cli.tables import write_json
+    from tsfusion.scale import relayout as lay_out
+
+    given = source[0] if len(source) == 1 else list(source)
+    manifest = lay_out(
+        given, output, series=series, time=time, n_buckets=n_buckets,
+        rows_per_bucket=rows_per_bucket, max_memory=max_memory, overwrite=overwrite,
+    )  # fmt: skip
+    if as_json:
+        write_json(manifest)
+        return
+    click.echo(f"{output}: {manifest['rows']} rows in {len(manifest['files'])} files.")
+
+
 def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
     """Return an unfitted forecaster with the parameters of the command line."""
     from tsfusion import FusionForecaster

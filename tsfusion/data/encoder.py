@@ -481,7 +481,10 @@ class PanelEncoder:
     def _learn_categories(self, name: Any, codes: np.ndarray, values: list[Any]) -> None:
         """Learn a vocabulary from the codes of the training rows."""
         count = np.bincount(codes[codes >= 0], minlength=len(values))
-        rows = {value: n for value, n in zip(values, count.tolist()) if n}
+        self._learn_vocabulary(name, {v: n for v, n in zip(values, count.tolist()) if n})
+
+    def _learn_vocabulary(self, name: Any, rows: dict[Any, int]) -> None:
+        """Learn a vocabulary from the training rows of each category."""
         kept = list(rows)
         with contextlib.suppress(TypeError):
             kept = sorted(kept)

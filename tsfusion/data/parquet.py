@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ import pandas as pd
 
 from tsfusion.data.encoder import PanelEncoder, Rows, _order, _tail_start
 from tsfusion.data.frames import as_frame
+from tsfusion.data.manifest import check_files
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
 from tsfusion.data.timeline import RawTimes, distinct, infer_timeline, warn_of_coarser_series
@@ -57,6 +58,10 @@ class ParquetPanel:
         The share of the time span at the end that teaches the encoder nothing.
     horizon : int, default=12
         The least length of that tail, in steps.
+    max_categories : int or None, default=1000
+        The most categories of a column with a code of their own, as in `FusionForecaster`.
+    time_features : dict of str to callable, default=None
+        Functions of time as further known variables, as in `FusionForecaster`.
     max_memory : str or int, default="512MB"
         How much memory reading may take beyond what was in use before, the part last given and the
         next one together: bytes, or such as ``"2GB"``. Some 200 bytes for every series and every
@@ -73,6 +78,8 @@ class ParquetPanel:
         The labels, in the order of the files.
     lengths : ndarray of int64, shape (S,)
         Steps of each series, gaps included.
+    options : dict
+        The parameters that decide what is learned.
     n_series, n_rows, n_chunks : int
         `len` gives the steps of all series, as it does for a `Panel`.
 
@@ -127,8 +134,14 @@ class ParquetPanel:
         freq: Any = None,
         validation_size: float = 0.1,
         horizon: int = 12,
+        max_categories: int | None = 1000,
+        time_features: Mapping[str, Any] | None = None,
         max_memory: str | int = "512MB",
     ) -> None:
+        self.options = {
+            "freq": freq, "validation_size": validation_size, "horizon": horizon,
+            "max_categories": max_categories, "time_features": time_features,
+        }  # fmt: skip
         self.max_memory = _bytes(max_memory)
         self._memory = int(_PLANNED * self.max_memory)
         parameters = {
@@ -149,7 +162,7 @@ class ParquetPanel:
                 DataWarning,
                 stacklevel=2,
             )
-        self.encoder = PanelEncoder(self.roles, freq)
+        self.encoder = PanelEncoder(self.roles, freq, max_categories=max_categories)
         columns = self.encoder.columns
         self._columns = [name for name in self._files.schema.names if name in columns]
         self._learn_times(self._scan(), validation_size, horizon)
@@ -207,12 +220,33 @@ class ParquetPanel:
         if not 0 <= start <= self.n_chunks:
             raise ValueError(f"start: expected 0 to {self.n_chunks}, received {start!r}.")
         if seed is None:
-            return map(self._lay_out, map(self._read, self._tables(start, self.n_chunks)))
+            return map(self.lay_out, map(self._read, self._tables(start, self.n_chunks)))
         return map(self.chunk, self.chunk_order(seed, epoch)[start:])
+
+    def all_rows(self) -> Iterator[Rows]:
+        """Give the encoded rows of every part, in the order of the files, as `rows` does."""
+        return map(self._read, self._tables(0, self.n_chunks))
+
+    def row_of(self, i: int) -> int:
+        """Return the first row of part i in the files."""
+        return int(self._first_row[self._first_series[i]])
+
+    def steps_of(self, chosen: Any) -> int:
+        """Return the steps of some parts together."""
+        bounds = self._first_series
+        return sum(int(self.lengths[bounds[i] : bounds[i + 1]].sum()) for i in chosen)
+
+    def chunk_of_series(self) -> np.ndarray:
+        """Return (S,) the part that holds each of ``series``."""
+        return np.repeat(np.arange(self.n_chunks), np.diff(self._first_series))
+
+    def empty_frame(self) -> pd.DataFrame:
+        """Return a table of all columns of the files, without rows."""
+        return as_frame(self._files.schema.empty_table())
 
     def chunk(self, i: int) -> Panel:
         """Return part i of the panel, in the order of the files."""
-        return self._lay_out(self.rows(i))
+        return self.lay_out(self.rows(i))
 
     def rows(self, i: int) -> Rows:
         """Return the encoded rows of part i, sorted by series and time; ``row`` counts in it."""
@@ -236,7 +270,8 @@ class ParquetPanel:
         )  # fmt: skip
         return self.encoder.read(table, kind="the files", memory=blank, with_target=True).sorted()
 
-    def _lay_out(self, rows: Rows) -> Panel:
+    def lay_out(self, rows: Rows) -> Panel:
+        """Return rows of a part as a panel."""
         return Panel.build(
             rows,
             self.encoder.timeline,
@@ -309,9 +344,8 @@ class ParquetPanel:
         return ValueError(
             f"Series {labels[second]!r} is torn apart: its rows begin at row {rows[first]} and "
             f"again at row {rows[second]} of the files, with other series between. The rows of a "
-            f"series must lie together: sort the files by {keys} first, with DuckDB (COPY (SELECT "
-            f"* FROM 'in/*.parquet' ORDER BY {', '.join(map(str, keys))}) TO 'sorted.parquet') or "
-            f"Polars (pl.scan_parquet('in').sort({keys}).sink_parquet('sorted.parquet'))."
+            "series must lie together: lay the files out anew with tsfusion.scale.relayout (or "
+            f"the command tsfusion relayout), or sort them by {keys}."
         )
 
     def _learn_times(self, scan: _Scan, validation_size: float, horizon: int) -> None:
@@ -329,7 +363,9 @@ class ParquetPanel:
         ordinal = distinct(encoder.timeline.ordinals(raw, name, rows))
         encoder.boundary = _tail_start(ordinal, validation_size, horizon)
         train = ordinal[self._in_training(ordinal)]
-        self.calendar = CalendarCodes.learn(encoder.timeline, train)
+        self.calendar = CalendarCodes.learn(
+            encoder.timeline, train, functions=self.options["time_features"]
+        )
         self.lengths = np.diff(self._first_row)
         if encoder.timeline.is_regular:
             first, last = (
@@ -388,8 +424,8 @@ class ParquetPanel:
                 self._learn_chunk(as_frame(next(tables)), learned)
         for name, moments in learned.reals.items():
             self.encoder._set_scale(name, moments.mean, moments.spread)
-        for name, values in learned.categories.items():
-            self.encoder._learn_categories(name, np.arange(len(values)), list(values))
+        for name, count in learned.categories.items():
+            self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
         self.units = learned.units(self.series, level)
 
@@ -417,8 +453,10 @@ class ParquetPanel:
                 encoder._check_constant(frame[name], values, codes, first, labels)
         for name, role in self._names("categorical").items():
             shown, found = encoder._categories(frame, name, role)
-            seen = np.bincount(shown[train & (shown >= 0)], minlength=len(found)) > 0
-            learned.categories[name].update((found[i], None) for i in np.flatnonzero(seen))
+            count = np.bincount(shown[train & (shown >= 0)], minlength=len(found))
+            so_far = learned.categories[name]
+            for i in np.flatnonzero(count):
+                so_far[found[i]] = so_far.get(found[i], 0) + int(count[i])
             if role == "static":
                 encoder._check_constant(frame[name], shown, codes, first, labels)
 
@@ -445,16 +483,17 @@ class ParquetPanel:
 class _Files:
     """Parquet files as one table of rows, read in batches.
 
-    ``schema`` holds the columns of the files and the keys in their paths, text as text.
+    ``schema`` holds the columns of the files and the keys in their paths (those that are named, or
+    all for None), text as text.
     """
 
-    def __init__(self, path: Any, named: set[Any], batch: int) -> None:
+    def __init__(self, path: Any, named: set[Any] | None, batch: int) -> None:
         files, self._filesystem = _find_files(path)
         self._batch = min(max(batch, 1_024), 65_536)
         paths = [file.path for file in files]
         keys = {
             name: values for name, values in _keys_of(paths).items()
-            if name in named and name not in files[0].physical_schema.names
+            if (named is None or name in named) and name not in files[0].physical_schema.names
         }  # fmt: skip
         self._groups: list[_Group] = []
         self.n_rows = 0
@@ -540,6 +579,8 @@ def _find_files(path: Any) -> tuple[list[Any], Any]:
             "Parquet files are read with PyArrow: pip install 'tsfusion[parquet]'."
         ) from error
     source = [str(one) for one in path] if isinstance(path, (list, tuple)) else str(path)
+    if isinstance(source, str):
+        check_files(source)
     try:
         dataset = ds.dataset(source, format="parquet")
         files = list(dataset.get_fragments())
@@ -754,7 +795,7 @@ class _Learned:
     """What the training rows have taught so far."""
 
     reals: dict[Any, _Moments]
-    categories: dict[Any, dict[Any, None]]
+    categories: dict[Any, dict[Any, int]]
     mean: np.ndarray
     spread: np.ndarray
     size: float = 0.0

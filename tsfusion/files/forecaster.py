@@ -29,8 +29,8 @@ _KIND = "tsfusion.FusionForecaster"
 # Without them, a fitted forecaster predicts as before.
 _DROPPED = ("optimizer", "loss", "callbacks")
 _SELECTORS = ("known", "observed", "static")
-# Of one machine: a file says nothing of where a later fit writes.
-_LOCAL = {"checkpoint_dir"}
+# Of one machine: a file says nothing of where a later fit writes, and on what it runs.
+_LOCAL = {"checkpoint_dir", "distribution"}
 # Attributes of their own; the others follow from these and from what was learned.
 _ATTRIBUTES = {
     "histories_": list, "n_features_in_": int, "feature_names_in_": np.ndarray,

@@ -15,8 +15,9 @@ import numpy as np
 
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, targets
+from tsfusion.training.devices import ALONE, Share
 
-__all__ = ["EpochClock", "EvaluationBatches", "TrainingBatches", "as_dataset"]
+__all__ = ["EpochClock", "EvaluationBatches", "ReaderBatches", "TrainingBatches", "as_dataset"]
 
 # Batches whose window numbers TensorFlow fetches from Python at once.
 _BLOCK = 64
@@ -25,9 +26,10 @@ _BLOCK = 64
 class _Batches(keras.utils.PyDataset):
     def __init__(
         self, panel: Panel, windows: WindowIndex, *, context_length: int, horizon: int,
-        batch_size: int, stop: np.ndarray | None = None,
+        batch_size: int, stop: np.ndarray | None = None, share: Share = ALONE,
     ) -> None:  # fmt: skip
         super().__init__(workers=1, use_multiprocessing=False)
+        self.share = share
         self.panel = panel
         self.windows = windows
         self.context_length = context_length
@@ -40,7 +42,8 @@ class _Batches(keras.utils.PyDataset):
         raise NotImplementedError
 
     def __getitem__(self, i: int) -> tuple[Any, np.ndarray, np.ndarray]:
-        windows = self.windows.take(self.index(i))
+        index = self.index(i)
+        windows = self.windows.take(index[self.share.part(len(index))])
         inputs = gather(
             self.panel, windows, context_length=self.context_length, horizon=self.horizon
         )
@@ -103,6 +106,32 @@ class TrainingBatches(_Batches):
         return np.stack([windows.origin[index], windows.series[index]], axis=-1).astype(np.int32)
 
 
+class ReaderBatches(keras.utils.PyDataset):
+    """Batches of training windows from files: batch i of epoch e is number ``e * steps + i``.
+
+    Parameters
+    ----------
+    reader : tsfusion.scale.reader.WindowReader
+    steps : int
+        Batches per epoch.
+    share : Share
+        What the reader was made for.
+    """
+
+    def __init__(self, reader: Any, *, steps: int, share: Share = ALONE) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.share = share
+        self.reader = reader
+        self.steps = steps
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, i: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        return self.reader.batch(self.epoch * self.steps + i)
+
+
 class EvaluationBatches(_Batches):
     """Windows in their order, each once."""
 
@@ -118,7 +147,7 @@ class EvaluationBatches(_Batches):
 class EpochClock(keras.callbacks.Callback):
     """Tells the training batches which epoch it is (Keras' own hook also fires before epoch 0)."""
 
-    def __init__(self, batches: TrainingBatches) -> None:
+    def __init__(self, batches: TrainingBatches | ReaderBatches) -> None:
         super().__init__()
         self.batches = batches
 
@@ -127,14 +156,16 @@ class EpochClock(keras.callbacks.Callback):
         self.batches.epoch = epoch
 
 
-def as_dataset(batches: TrainingBatches | EvaluationBatches) -> Any:
+def as_dataset(batches: TrainingBatches | EvaluationBatches | ReaderBatches) -> Any:
     """Return a `tf.data.Dataset` of the same batches, gathered inside its graph.
 
     Training batches go on for ever, from those of ``batches.epoch`` on, whatever an epoch is;
-    evaluation batches end.
+    evaluation batches end. Those of a reader are gathered in NumPy.
     """
     import tensorflow as tf
 
+    if isinstance(batches, ReaderBatches):
+        return _read_ahead(batches)
     if isinstance(batches, TrainingBatches):
         start = batches.epoch * batches.steps
         # TensorFlow never lets go of a function that a graph calls: it must not hold the panel.
@@ -159,10 +190,51 @@ def as_dataset(batches: TrainingBatches | EvaluationBatches) -> Any:
     options = tf.data.Options()
     options.deterministic = True
     options.threading.private_threadpool_size = 1
-    dataset = dataset.map(_Gather(batches)).prefetch(2).with_options(options)
+    dataset = _evened(dataset.map(_Gather(batches)), batches.share)
+    dataset = dataset.prefetch(2).with_options(options)
     # They last as long as the dataset.
     dataset.batches = batches
     return dataset
+
+
+def _read_ahead(batches: ReaderBatches) -> Any:
+    """Return a `tf.data.Dataset` of a reader's batches, two of them ahead."""
+    import tensorflow as tf
+
+    first = batches.epoch * batches.steps
+    # As above: a function that a graph calls must not hold what is read.
+    source = weakref.ref(batches)
+
+    def read() -> Any:
+        for n in itertools.count(first):
+            alive = source()
+            if alive is None:
+                return
+            yield alive.reader.batch(n)
+            del alive
+
+    signature = tf.nest.map_structure(
+        lambda array: tf.TensorSpec(array.shape, array.dtype), batches.reader.batch(first)
+    )
+    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+    dataset = _evened(dataset, batches.share).prefetch(2)
+    dataset.batches = batches
+    return dataset
+
+
+def _evened(dataset: Any, share: Share) -> Any:
+    """Scale the weights of each batch to a mean of one, where each replica takes its own mean."""
+    if not share.by_replica:
+        return dataset
+    import tensorflow as tf
+
+    def scaled(inputs: Any, y: Any, weight: Any) -> Any:
+        # Keras takes the mean of a batch over the replicas to find its shape, which truth values
+        # do not have; the networks take numbers for them.
+        inputs = {**inputs, "past_mask": tf.cast(inputs["past_mask"], tf.int32)}
+        return inputs, y, weight / tf.maximum(tf.reduce_mean(weight), 1e-12)
+
+    return dataset.map(scaled)
 
 
 class _Gather:

@@ -19,10 +19,12 @@ from tsfusion.models.losses import PinballLoss
 from tsfusion.training.batches import (
     EpochClock,
     EvaluationBatches,
+    ReaderBatches,
     TrainingBatches,
     as_dataset,
 )
 from tsfusion.training.checkpoint import Checkpoint, CheckpointWriter
+from tsfusion.training.devices import ALONE, Share
 from tsfusion.training.optimizer import adam
 from tsfusion.training.progress import Progress
 
@@ -77,6 +79,8 @@ class TrainingPlan:
 # of it is seen across epochs.
 _MOST_STEPS, _MOST_VALIDATION_WINDOWS, _VALIDATION_BATCH = 100, 1024, 256
 _MOST_AT_ONCE = 16
+# Of weights that have a mean of one over a batch, both are the weighted mean.
+_REDUCTION = {False: "mean_with_sample_weight", True: "sum_over_batch_size"}
 
 
 def check_keras_objects(optimizer: Any, loss: Any, callbacks: Any) -> None:
@@ -128,7 +132,7 @@ class Run:
 def train(
     model: keras.Model, panel: Panel, training: WindowIndex, validation: WindowIndex,
     plan: TrainingPlan, starts: Sequence[Start], *, stop: np.ndarray,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = None, source: Any = None, share: Share = ALONE,
 ) -> list[Run]:  # fmt: skip
     """Train a model from each start in turn, compiling it once.
 
@@ -145,20 +149,26 @@ def train(
         The panel row of each series from which on its targets are hidden from training.
     checkpoint : Checkpoint, default=None
         Open; training goes on from it, and writes it after each epoch.
+    source : tsfusion.scale.files.FileSource, default=None
+        Where training windows are read from in place of the panel, which holds some of them.
+    share : Share, default=ALONE
+        This process's part of each batch, as `tsfusion.training.devices.distributed` gives it.
 
     Returns
     -------
     list of Run
     """
-    batch_size = min(plan.batch_size, max(len(training), 1))
-    steps = plan.steps_per_epoch or min(-(-len(training) // batch_size), _MOST_STEPS)
+    n_windows = len(training) if source is None else len(source)
+    batch_size = share.rounded(min(plan.batch_size, max(n_windows, 1)))
+    steps = plan.steps_per_epoch or min(-(-n_windows // batch_size), _MOST_STEPS)
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    # A callback of the user's may want to see each batch.
-    at_once = 1 if _listed(plan.callbacks) or not on_tensorflow else _at_once(steps)
+    # A callback of the user's may want to see each batch; a strategy fails where one ends a loop.
+    one_by_one = _listed(plan.callbacks) or not on_tensorflow or share.by_replica
+    at_once = 1 if one_by_one else _at_once(steps)
     optimizer = _optimizer(plan, steps * plan.max_epochs)
     model.compile(
         optimizer=optimizer,
-        loss=plan.loss or PinballLoss(plan.levels, reduction="mean_with_sample_weight"),
+        loss=plan.loss or PinballLoss(plan.levels, reduction=_REDUCTION[share.by_replica]),
         jit_compile=_jit(plan, steps * plan.max_epochs * len(starts)),
         steps_per_execution=at_once,
     )
@@ -168,8 +178,8 @@ def train(
     shape: dict[str, Any] = {"context_length": plan.context_length, "horizon": plan.horizon}
     validation_data: Any = None
     if len(validation):
-        windows, size = evenly(validation)
-        validation_data = EvaluationBatches(panel, windows, batch_size=size, **shape)
+        windows, size = evenly(validation, share)
+        validation_data = EvaluationBatches(panel, windows, batch_size=size, share=share, **shape)
         validation_data = as_dataset(validation_data) if on_tensorflow else validation_data
     runs = _finished(checkpoint, model)
     _log.info(
@@ -181,9 +191,18 @@ def train(
     if runs:
         model.set_weights(runs[-1].weights)
     for number, start in enumerate(starts[len(runs) :], len(runs)):
-        batches = TrainingBatches(
-            panel, training, batch_size=batch_size, steps=steps, seed=start.seed, stop=stop, **shape
-        )
+        batches: TrainingBatches | ReaderBatches
+        if source is None:
+            batches = TrainingBatches(
+                panel, training, batch_size=batch_size, steps=steps, seed=start.seed, stop=stop,
+                share=share, **shape,
+            )  # fmt: skip
+        else:
+            reader = source.reader(
+                batch_size=batch_size, seed=start.seed, shards=share.ranks, rank=share.rank,
+                ranks=share.ranks,
+            )  # fmt: skip
+            batches = ReaderBatches(reader, steps=steps, share=share)
         _assign(model.variables, start.values)
         _assign(optimizer.variables, fresh)
         model.stop_training = False
@@ -249,7 +268,11 @@ def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 
 def _callbacks(
-    plan: TrainingPlan, batches: TrainingBatches, validated: bool, number: int, of: int
+    plan: TrainingPlan,
+    batches: TrainingBatches | ReaderBatches,
+    validated: bool,
+    number: int,
+    of: int,
 ) -> list[Any]:
     """Return the callbacks of one run, ours after the user's."""
     callbacks = [*_listed(plan.callbacks), EpochClock(batches)]
@@ -268,9 +291,9 @@ def _callbacks(
     return callbacks
 
 
-def evenly(validation: WindowIndex) -> tuple[WindowIndex, int]:
+def evenly(validation: WindowIndex, share: Share = ALONE) -> tuple[WindowIndex, int]:
     """Return the windows to validate on, which fill batches of one shape, and its size."""
-    size = min(len(validation), _VALIDATION_BATCH)
+    size = share.rounded(min(len(validation), _VALIDATION_BATCH))
     most = min(len(validation), _MOST_VALIDATION_WINDOWS)
     return validation.thinned(most - most % size), size
 
