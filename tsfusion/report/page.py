@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Iterable
@@ -119,8 +120,9 @@ def _checked(
 def _scripts() -> tuple[str, str]:
     """Return Vega, Vega-Lite and Vega-Embed as one script, and the page's own."""
     import altair as alt
-    import vl_convert
 
+    # Its type hints ask for an argument that may be left out.
+    vl_convert: Any = importlib.import_module("vl_convert")
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     bundle = vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script")
     own = (files("tsfusion.report") / "page.js").read_text("utf-8")
