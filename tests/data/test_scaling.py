@@ -77,7 +77,9 @@ def test_the_power_stays_within_its_bounds_and_is_the_best_there():
 def values(draw, method):
     """A series of one scale, from 1e-9 to 1e12, in the domain of the method."""
     size = 10.0 ** draw(st.integers(-9, 12))
-    numbers = draw(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
+    # Of subnormal numbers no scaler can keep six digits.
+    small = st.floats(-1, 1, width=32, allow_subnormal=False)
+    numbers = draw(st.lists(small, min_size=1, max_size=30))
     y = np.array(numbers) * size
     if method == "box-cox":
         y = np.abs(y) + size * 1e-6
