@@ -31,7 +31,7 @@ NAMES = {"time": "date", "series": "store"}
 CHECKED = {
     "horizon": 1, "context_length": 24, "hidden_size": 8, "batch_size": 16, "dropout": 0,
     "validation_size": 0, "learning_rate": 0.01, "averaging": 0.9, "jit_compile": False,
-    "verbose": 0,
+    "steps_per_epoch": 10, "verbose": 0,
 }  # fmt: skip
 ORDER_IS_TIME = "without a time column the order of the rows is the time"
 

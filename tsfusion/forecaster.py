@@ -142,7 +142,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     max_epochs : int, default=15
         The most epochs.
     steps_per_epoch : int, default=None
-        Batches per epoch; None takes all windows, at most 100 batches.
+        Batches per epoch; None takes all windows once, in at least 30 batches (a short history
+        is seen several times) and at most 100.
     batch_size : int, default=64
         Windows per batch.
     learning_rate : float, default=1e-3
