@@ -226,7 +226,11 @@ def processes(folder: Path, limit: str) -> None:
             )
             for rank in range(ranks)
         ]  # fmt: skip
-        told = [process.communicate()[0] for process in running]
+        try:
+            told = [process.communicate()[0] for process in running]
+        finally:
+            for process in running:
+                process.kill()
         rates[ranks] = float(told[0].split("steps/s")[1])
         print(f"processes: {ranks}, {rates[ranks]:.2f} steps of 256 windows/s", flush=True)
     print(f"processes: two train {rates[2] / rates[1]:.2f} times as fast as one")
