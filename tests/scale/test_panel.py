@@ -354,3 +354,17 @@ def test_on_spark(table, path, whole, monkeypatch):
         spark.stop()
     found = found.astype(whole.dtypes.to_dict())
     pd.testing.assert_frame_equal(joined([found]), joined([whole]), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_example_scores_files_by_day(table, path, whole, tmp_path):
+    pytest.importorskip("dask.dataframe", reason="needs dask")
+    from examples.batch_scoring import main
+
+    (tmp_path / "sales").mkdir()
+    for day, part in table.groupby("date"):
+        part.to_parquet(tmp_path / "sales" / f"{day:%Y-%m-%d}.parquet")
+    arguments = [str(tmp_path / "sales"), str(path), str(tmp_path / "forecasts")]
+    main([*arguments, "--buckets", "3", "--workers", "2"])
+    found = pd.read_parquet(tmp_path / "forecasts").astype({"store": whole["store"].dtype})
+    pd.testing.assert_frame_equal(joined([found]), joined([whole]), rtol=1e-6, check_dtype=False)

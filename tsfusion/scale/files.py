@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tsfusion.data.encoder import Rows
+from tsfusion.data.encoder import Rows, _order
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import Panel, Units
 from tsfusion.data.parquet import ParquetPanel, _bytes, _Files, _named
@@ -233,7 +233,8 @@ def _first_pass(
     boundary, n = fitted.encoder.boundary, len(labels)
     counts = {"training": np.zeros(n, np.int64), "validation": np.zeros(n, np.int64)}
     of_chunk = np.zeros(panel.n_chunks, np.int64)
-    kept: list[Rows] = []
+    by_row = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in by_row}
     static = {
         "static_real": np.zeros((n, len(panel.roles.static_real)), np.float32),
         "static_categorical": np.zeros((n, len(panel.roles.static_categorical)), np.int32),
@@ -246,14 +247,19 @@ def _first_pass(
                 series = find(part, boundary, **shape).series
                 counts[name][place] = np.bincount(series, minlength=part.n_series)
         of_chunk[i] = counts["training"][place].sum()
-        for name, values in static.items():
-            values[place] = getattr(rows, name)
+        for name, table in static.items():
+            table[place] = getattr(rows, name)
         late = _needed(rows, fitted, from_boundary=from_boundary)
-        kept.append(replace(late, series=place[late.series], row=panel.row_of(i) + late.row))
-    by_row = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
-    columns = {name: np.concatenate([getattr(rows, name) for rows in kept]) for name in by_row}
+        late = replace(late, series=place[late.series], row=panel.row_of(i) + late.row)
+        for name, values in kept.items():
+            values.append(getattr(late, name))
+    # One column at a time, so that no more than one is held twice.
+    columns = {name: np.concatenate(kept.pop(name)) for name in by_row}
+    order = _order(columns["series"], columns["ordinal"])
+    for name in by_row if order is not None else ():
+        columns[name] = columns[name][order]
     memory = Rows(labels=labels, **static, **columns)
-    return memory.sorted(), _Counts(counts["training"], counts["validation"], of_chunk)
+    return memory, _Counts(counts["training"], counts["validation"], of_chunk)
 
 
 def _needed(rows: Rows, fitted: Fitted, *, from_boundary: bool) -> Rows:
