@@ -87,6 +87,7 @@ def assert_same_model(model, loaded, without=()):
         assert same(vars(model)[name], vars(loaded)[name]), name
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_forecasts_as_before(fitted, future, tmp_path):
     loaded = saved_and_loaded(fitted, tmp_path / "model.tsfusion")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROLES, SMALL
 from tsfusion import FusionForecaster, SkillWarning
+from tsfusion.data import load_air_passengers
 
 
 def make(**parameters):
@@ -68,6 +69,17 @@ def test_a_network_with_skill_is_not_told_of(eager):
         warnings.simplefilter("error", SkillWarning)
         model.fit(table)
     assert model.skill_ > 0.2
+
+
+@pytest.mark.slow
+def test_the_defaults_learn_a_short_series(compiled):
+    table = load_air_passengers()
+    model = FusionForecaster(
+        horizon=12, time="month", target="passengers", random_state=0, verbose=0
+    ).fit(table[:-12])
+    assert model.skill_ > 0.1
+    error = np.abs(model.forecast()["q0.5"].to_numpy() - table["passengers"].to_numpy()[-12:])
+    assert error.mean() < 35  # the last year again: 47.8
 
 
 def test_shuffled_labels_have_no_skill(eager):

@@ -38,6 +38,7 @@ def test_attention_sums_to_one_in_the_users_terms(fitted, future):
     assert (table["cutoff"] == future["date"].min() - pd.Timedelta(days=1)).all()
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_the_forecast_explained_is_that_of_predict(fitted, future, history):
     for rows in (future, history.iloc[[3, 30, 130]]):

@@ -32,6 +32,7 @@ def test_quantiles_and_weights_are_averaged(members):
     np.testing.assert_array_equal(model.token_spans(), members[0].token_spans())
 
 
+@pytest.mark.heavy
 def test_a_saved_ensemble_comes_back(members, tmp_path):
     model = Ensemble(members)
     model.build()

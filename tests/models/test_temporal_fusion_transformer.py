@@ -322,6 +322,7 @@ def repeated(inputs: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]
     return {name: np.repeat(value[:1], times, axis=0) for name, value in inputs.items()}
 
 
+@pytest.mark.heavy
 def test_a_known_future_value_changes_its_step_and_those_after_it() -> None:
     inputs = repeated(windows(FULL), H + 1)
     for step in range(H):
