@@ -1,11 +1,14 @@
 """A search by Optuna that stops bad trials early.
 
     pip install optuna
-    python examples/optuna_search.py [--trials 12] [--epochs 6]
+    python examples/optuna_search.py [--trials 12] [--epochs 6] [--journal FILE]
 
 After each epoch a Keras callback reports the loss on the validation tail, and Optuna prunes a trial
 that is worse than the median of the others at that epoch. `fit` passes the exception on and leaves
 the estimator as it was. The best trial is fitted again and forecasts days that no trial has seen.
+
+With a journal, as many processes as you start search together, each for so many trials, on one
+machine or on several that share the file; a search that was stopped goes on when started again.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ def make(parameters: dict[str, Any], epochs: int, steps: int, **options: Any) ->
     )  # fmt: skip
 
 
-def search(history: pd.DataFrame, trials: int, epochs: int, steps: int) -> optuna.Study:
+def search(
+    history: pd.DataFrame, trials: int, epochs: int, steps: int, journal: str | None = None
+) -> optuna.Study:
     """Return a study of the lowest validation loss of each trial."""
 
     def objective(trial: optuna.Trial) -> float:
@@ -62,8 +67,16 @@ def search(history: pd.DataFrame, trials: int, epochs: int, steps: int) -> optun
         model = make(parameters, epochs, steps, callbacks=[PruneByValidationLoss(trial)])
         return min(model.fit(history).history_["val_loss"])
 
+    storage = None
+    if journal is not None:
+        backend = optuna.storages.journal.JournalFileBackend(journal)
+        storage = optuna.storages.JournalStorage(backend)
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=0),
+        storage=storage,
+        study_name="tsfusion",
+        load_if_exists=True,
+        # Processes of one seed would try the same.
+        sampler=optuna.samplers.TPESampler(seed=None if journal else 0),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=1),
     )
     study.optimize(objective, n_trials=trials)
@@ -75,11 +88,12 @@ def main(arguments: list[str] | None = None) -> optuna.Study:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=30, help="batches of an epoch")
+    parser.add_argument("--journal", help="a file that processes share")
     asked = parser.parse_args(arguments)
     sales = make_panel(n_series=5, n_steps=365)
     last = sales["date"] > sales["date"].max() - pd.Timedelta(days=HORIZON)
     history = sales.loc[~last, ["series", "date", "sales", "price", "promo"]]
-    study = search(history, asked.trials, asked.epochs, asked.steps)
+    study = search(history, asked.trials, asked.epochs, asked.steps, asked.journal)
     pruned = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.PRUNED]
     print(f"{len(study.trials)} trials, {len(pruned)} of them pruned")
     print(f"best: val_loss {study.best_value:.4f} with {study.best_params}")

@@ -1,5 +1,11 @@
 """The examples of other tools run, in tiny form."""
 
+import json
+import re
+
+import keras
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.tiny import Tiny
@@ -51,3 +57,55 @@ def test_an_mlflow_model_says_what_the_forecaster_says(capsys):
 
     assert list(main(**SHORT, hidden_size=8)) == ["mean", "q0.1", "q0.5", "q0.9"]
     assert "the same as those of the forecaster itself: True" in capsys.readouterr().out
+
+
+def test_optuna_processes_share_a_journal(tiny, tmp_path):
+    optuna = pytest.importorskip("optuna", reason="needs optuna")
+    from examples.optuna_search import main
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    given = ["--epochs", "1", "--steps", "2", "--journal", str(tmp_path / "journal")]
+    first = main(["--trials", "2", *given])
+    again = main(["--trials", "1", *given])
+    assert len(first.trials) == 3
+    assert [one.params for one in again.trials] == [one.params for one in first.trials]
+
+
+def test_forecasts_over_http(tmp_path, compiled):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("TensorFlow writes graphs")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    pytest.importorskip("httpx", reason="needs httpx")
+    testing = pytest.importorskip("fastapi.testclient", reason="needs fastapi")
+    from examples.serve_fastapi import make_app
+    from tsfusion import FusionForecaster
+    from tsfusion.data import make_panel
+
+    sales = make_panel(n_series=2, n_steps=80)[["series", "date", "sales", "price", "promo"]]
+    late = sales["date"] > sales["date"].max() - pd.Timedelta(days=5)
+    history, future = sales[~late], sales[late].drop(columns="sales")
+    model = FusionForecaster(
+        5, time="date", series="series", target="sales", known=["price", "promo"],
+        hidden_size=8, num_heads=2, verbose=0, random_state=0, **SHORT,
+    ).fit(history)  # fmt: skip
+    model.export(tmp_path / "sales.onnx", format="onnx")
+    client = testing.TestClient(make_app(str(tmp_path / "sales.onnx")))
+    assert client.get("/model").json()["horizon"] == 5
+
+    def rows(table):
+        return json.loads(table.to_json(orient="records", date_format="iso"))
+
+    answer = client.post("/forecast", json={"history": rows(history), "future": rows(future)})
+    assert answer.status_code == 200, answer.text
+    found, expected = pd.DataFrame(answer.json()), model.forecast(future)
+    assert found["series"].tolist() == expected["series"].tolist()
+    assert pd.to_datetime(found["date"]).tolist() == expected["date"].tolist()
+    levels = ["q0.1", "q0.5", "q0.9"]
+    np.testing.assert_allclose(found[levels], expected[levels], rtol=1e-5)
+    for body, message in (
+        ({"history": rows(history), "future": rows(future[1:])}, "some step ahead is missing"),
+        ({"history": rows(history.drop(columns="date"))}, r"\['date'\] are missing"),
+    ):
+        answer = client.post("/forecast", json=body)
+        assert answer.status_code == 422
+        assert re.search(message, answer.json()["detail"])

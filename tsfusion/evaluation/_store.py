@@ -106,8 +106,8 @@ def model_digest(model: Any) -> str:
         values = model.get_params(deep=False)
     else:
         values = getattr(model, "__dict__", {})
-    # What is printed or kept on the way changes no forecast.
-    apart = ("verbose", "checkpoint_dir")
+    # What is printed or kept on the way, or which devices train, changes no forecast.
+    apart = ("verbose", "checkpoint_dir", "distribution")
     shown = sorted((str(key), repr(value)) for key, value in values.items() if key not in apart)
     text = f"{type(model).__module__}.{type(model).__qualname__} {shown}"
     return _sha(re.sub(r" at 0x[0-9a-fA-F]+", "", text).encode())
