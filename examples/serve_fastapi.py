@@ -4,9 +4,9 @@
     python -c "... model.export('sales.onnx', format='onnx')"
     TSFUSION_MODEL=sales.onnx uvicorn examples.serve_fastapi:app
 
-``POST /forecast`` takes ``{"history": [row, ...], "future": [row, ...]}``, rows as JSON objects with
-the columns of the fit (of the future, the known ones are enough), and answers with a row for each
-series and step. ``GET /model`` says what the file expects.
+``POST /forecast`` takes ``{"history": [row, ...], "future": [row, ...]}``, rows as JSON objects
+with the columns of the fit (of the future, the known ones are enough), and answers with a row for
+each series and step. ``GET /model`` says what the file expects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pandas as pd
-from fastapi import Body, FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException
 
 from examples.serve_onnx import window_inputs
 
@@ -35,13 +35,8 @@ def make_app(path: str) -> FastAPI:
         return metadata
 
     @app.post("/forecast")
-    def forecast(
-        history: list[dict[str, Any]] = Body(), future: list[dict[str, Any]] = Body([])
-    ) -> list[dict[str, Any]]:
-        tables = [
-            _table(rows, metadata, kind)
-            for rows, kind in ((history, "history"), (future, "future"))
-        ]
+    def forecast(asked: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        tables = [_table(asked.get(kind, []), metadata, kind) for kind in ("history", "future")]
         labels, inputs = window_inputs(metadata, *tables)
         for name, values in inputs.items():
             if name.startswith("future") and not np.isfinite(values.astype(float)).all():

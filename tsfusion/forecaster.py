@@ -784,7 +784,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
         At each step the paths are spread as the calibrated quantiles say; over the steps they rise
         and fall together as the errors of past forecasts did. So the sum of a path, or its highest
-        value, has quantiles that cover as they say, which the quantiles of single steps do not give.
+        value, has quantiles that hold, which the quantiles of single steps do not give.
 
         Parameters
         ----------

@@ -120,15 +120,8 @@ def test_the_reference_names_every_public_object():
 
     named = "".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
     listed = set(re.findall(r"^::: (\S+)$", named, re.M))
-    for module in (
-        "data",
-        "evaluation",
-        "uncertainty",
-        "components",
-        "models",
-        "plotting",
-        "scale",
-    ):
+    modules = "data", "evaluation", "uncertainty", "components", "models", "plotting", "scale"
+    for module in modules:
         module = importlib.import_module(f"tsfusion.{module}")
         missing = {f"{module.__name__}.{name}" for name in module.__all__} - listed
         assert not missing, sorted(missing)
