@@ -28,8 +28,8 @@ def make(**parameters):
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        ("sales.csv", "received str 'sales.csv'. Read the file first"),
-        (pathlib.Path("sales.parquet"), "Read the file first"),
+        ("sales.csv", "received 'sales.csv'. Read the file first"),
+        ([pathlib.Path("sales.xlsx")], "Read the file first"),
         (None, "expected a DataFrame or a 2-D array, received None."),
         ({"a": [1]}, r"Make a DataFrame of it: pd.DataFrame\(X\)"),
         ([{"a": 1}], r"received a list of dicts. Make a DataFrame of it: pd.DataFrame\(X\)"),
@@ -38,6 +38,11 @@ def make(**parameters):
 def test_what_is_no_table_is_said(X, message):
     with pytest.raises(TypeError, match=message):
         make().fit(X)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"X: .*sales.parquet', and there is no such file"):
+        make().fit(tmp_path / "sales.parquet")
 
 
 @pytest.mark.parametrize(

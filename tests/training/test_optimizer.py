@@ -1,5 +1,7 @@
 """The fused Adam against Keras' own."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -36,3 +38,13 @@ def test_the_fused_adam_takes_the_steps_of_keras(compiled):
     for one, other in zip(ours, theirs):
         # The kernel rounds 1 - beta_2 to float32.
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernels")
+def test_a_model_trained_with_it_can_be_copied():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(adam(0.1, use_ema=True), "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    twin = copy.deepcopy(model)
+    np.testing.assert_array_equal(twin(np.ones((1, 2))), model(np.ones((1, 2))))
+    assert type(twin.optimizer) is type(model.optimizer)

@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -321,6 +322,13 @@ def test_fit_calibrates_on_its_validation_tail(model, table):
     assert clone(plain).calibration == "cqr"
 
 
+class Never(keras.callbacks.Callback):
+    """A training that begins is a failure."""
+
+    def on_train_begin(self, logs=None):
+        raise RuntimeError("the training began")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -334,7 +342,7 @@ def test_fit_calibrates_on_its_validation_tail(model, table):
 )
 def test_a_calibration_that_cannot_be_is_refused_before_training(table, options, message):
     model = FusionForecaster(
-        horizon=H, context_length=14, **{**ROLES, **SMALL, "callbacks": [0], **options}
+        horizon=H, context_length=14, **{**ROLES, **SMALL, "callbacks": [Never()], **options}
     )
     with pytest.raises(ValueError, match=message):
         model.fit(before(table, 60))

@@ -38,6 +38,23 @@ _MOST_WINDOWS = 1024
 _ROLES = ("time", "series", "target", "known", "observed", "static", "weight")
 
 
+def _check_paths(paths: Any) -> None:
+    """Raise in words of `fit` where a path is no Parquet file."""
+    for path in paths:
+        ending = os.path.splitext(path)[1].lower()
+        if not os.path.isdir(path) and ending not in ("", ".parquet", ".pq"):
+            raise TypeError(
+                f"X: expected a DataFrame, a 2-D array or the path of Parquet files, received "
+                f"{os.fspath(path)!r}. Read the file first, for instance with pd.read_csv, or make "
+                "Parquet files of it with tsfusion.scale.relayout."
+            )
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"X: expected a DataFrame, a 2-D array or the path of Parquet files, received "
+                f"{os.fspath(path)!r}, and there is no such file."
+            )
+
+
 def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
     """Return the files to fit on, or None where X is a table.
 
@@ -52,12 +69,16 @@ def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
     ------
     ValueError
         If y is given, or a parameter asks for what files cannot teach.
+    TypeError, FileNotFoundError
+        If a path is not one of Parquet files.
     """
     listed = isinstance(X, (list, tuple)) and len(X) > 0
     paths = X if listed else [X]
     on_disk = all(isinstance(path, (str, os.PathLike)) for path in paths)
     if not on_disk and not isinstance(X, ParquetPanel):
         return None
+    if on_disk:
+        _check_paths(paths)
     if y is not None:
         raise ValueError("y: expected None with files, whose target= is one of their columns.")
     for name, given in (

@@ -15,6 +15,7 @@ def adam(learning_rate: Any, **kwargs: Any) -> keras.optimizers.Adam:
     return (FusedAdam if on_tensorflow else keras.optimizers.Adam)(learning_rate, **kwargs)
 
 
+@keras.saving.register_keras_serializable(package="tsfusion")
 class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam, its variables and its numbers, by TensorFlow's own kernels.
 
