@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROLES, SMALL, small_panel
-from tsfusion import FusionForecaster
+from tsfusion import BeyondHorizonWarning, FusionForecaster
 from tsfusion.scale import (
     backtest_panel,
     explain_panel,
@@ -178,10 +179,18 @@ def test_a_backtest_sees_nothing_of_its_window(table, path):
             np.testing.assert_allclose(part[name], expected[name], rtol=1e-5)
         truth = window.sort_values(KEYS)["sales"].to_numpy()
         np.testing.assert_array_equal(part["y"].to_numpy(), truth)
-    changed = table.assign(sales=table["sales"].where(table["date"] < cutoffs[0], 99.0))
-    again = backtest_panel(changed, path, cutoffs=cutoffs[:1], horizon=2)
-    first = found[found["cutoff"] == cutoffs[0]]
-    np.testing.assert_array_equal(again["mean"], first["mean"])
+    before = table["date"] < cutoffs[0]
+    changed = table.assign(
+        sales=table["sales"].where(before, 99.0), weather=table["weather"].where(before, 9.0)
+    )
+    for horizon in (2, 6):  # within the horizon of the model, and past it
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BeyondHorizonWarning)
+            first, again = (
+                backtest_panel(rows, path, cutoffs=cutoffs[:1], horizon=horizon)
+                for rows in (table, changed)
+            )
+        np.testing.assert_array_equal(again["mean"], first["mean"])
     parts = [
         backtest_panel(part, path, cutoffs=cutoffs, horizon=2)
         for _, part in table.groupby(series_bucket(table, ["store"], 3))
