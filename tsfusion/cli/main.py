@@ -212,7 +212,7 @@ def demo(quiet: bool) -> None:
     forecast = model.forecast()
     forecast["actual"] = table["passengers"].to_numpy()[-12:]
     click.echo(forecast.round(1).to_string(index=False))
-    click.echo(f"Skill on the validation tail: {model.skill_:.0%} of the best naive loss is saved.")
+    click.echo(f"Skill over the best naive forecast, on the validation tail: {model.skill_:.0%}.")
     click.echo(model.explain().summary())
 
 
