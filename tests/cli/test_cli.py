@@ -295,3 +295,9 @@ def test_help_imports_next_to_nothing():
         "assert not {'numpy', 'pandas', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_shell_completes_commands():
+    asked = {"COMP_WORDS": "tsfusion re", "COMP_CWORD": "1", "_TSFUSION_COMPLETE": "bash_complete"}
+    told = CliRunner().invoke(main, [], prog_name="tsfusion", env=asked)
+    assert told.output.split() == ["plain,relayout", "plain,report"]
