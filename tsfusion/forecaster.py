@@ -1817,15 +1817,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         the steps of all tell how far apart the next ones are.
         """
         memory = self._memory
+        if series is None or not self._fitted.encoder.timeline.is_regular:
+            series = np.arange(len(memory.labels))
         if newer is None:
-            if series is None or not self._fitted.encoder.timeline.is_regular:
-                return memory
             return memory.of_series(series)
-        replaced = np.unique(newer.series)
-        kept = np.setdiff1d(np.arange(len(memory.labels)), replaced)
-        if series is not None and self._fitted.encoder.timeline.is_regular:
-            kept = np.intersect1d(kept, series)
-        return memory.of_series(kept).upsert(newer, ties=True)
+        return memory.of_series(np.setdiff1d(series, newer.series)).upsert(newer, ties=True)
 
     def _answer(
         self, memory: Rows, rows: Rows, kind: str, levels: Sequence[float] = ()

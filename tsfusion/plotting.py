@@ -319,11 +319,7 @@ def plot_attention(explanation: Explanation, *, branch: str | None = None, ax: A
     >>> plot_regimes(found).get_ylabel()
     'passengers'
     """
-    names = [one.name for one in explanation.branches]
-    if branch is not None and branch not in names:
-        raise ValueError(f"branch: expected one of {names}, received {branch!r}.")
-    table = explanation.temporal_patterns()
-    table = table[table["branch"] == (branch or names[0])].rename(columns={"mean": "value"})
+    table = explanation._patterns_of(branch).rename(columns={"mean": "value"})
     return draw_lags(table, "mean attention", "Where in time the forecast looked", ax)
 
 

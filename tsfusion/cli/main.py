@@ -226,10 +226,11 @@ def fit(data: str, output: str, quiet: bool, as_json: bool, **options: Any) -> N
     Example: tsfusion fit sales.csv --target sales --series store --horizon 28 -o model.tsf
     """
     from tsfusion.cli.tables import read_table, write_json
+    from tsfusion.files.archive import check_target
 
     table = read_table(data, options["time"])
     model = _forecaster(options, quiet)
-    _check_folder(output)
+    check_target(output)
     began = clock.monotonic()
     model.fit(table)
     seconds = clock.monotonic() - began
@@ -364,8 +365,9 @@ def report(
     Example: tsfusion report model.tsf future.csv --backtest backtest.csv -o report.html
     """
     from tsfusion.cli.tables import read_table
+    from tsfusion.files.archive import check_target
 
-    _check_folder(output)
+    check_target(output)
     fitted = _load(model)
     encoder = fitted._fitted.encoder
     scores = None if backtest is None else read_table(backtest)
@@ -495,9 +497,11 @@ def calibrate(
 
     Example: tsfusion calibrate model.tsf later.csv -o calibrated.tsf
     """
+    from tsfusion.files.archive import check_target
+
     fitted = _load(model)
     rows = _rows(fitted, data)
-    _check_folder(output)
+    check_target(output)
     fitted.calibrate(rows, method=method, coverage=coverage)
     if update:
         fitted.update(rows)
@@ -514,9 +518,11 @@ def update(model: str, data: str, output: str) -> None:
 
     Example: tsfusion update model.tsf this_week.csv -o model.tsf
     """
+    from tsfusion.files.archive import check_target
+
     fitted = _load(model)
     rows = _rows(fitted, data)
-    _check_folder(output)
+    check_target(output)
     fitted.update(rows)
     fitted.save(output)
     click.echo(f"{output}: {len(rows)} rows added.")
@@ -627,15 +633,6 @@ def _rows(fitted: Any, path: str) -> Any:
     encoder = fitted._fitted.encoder
     named = encoder.roles.time if encoder.timeline.is_datetime else None
     return read_table(path, named if isinstance(named, str) else None)
-
-
-def _check_folder(path: str) -> None:
-    """Raise before hours of work whose result could not be written."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{path}: there is no folder {folder}.")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path}: expected the name of a file, received a folder.")
 
 
 def _number(value: float) -> float | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +104,9 @@ def check_output(path: str | None, *, as_json: bool = False) -> None:
     """Raise if a table cannot be written there, before the work that makes it."""
     if path in (None, "-"):
         return
-    folder = Path(str(path)).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {folder}.")
+    from tsfusion.files.archive import check_target
+
+    check_target(str(path))
     if not as_json:
         _check_ending(str(path))
 
@@ -116,18 +114,20 @@ def check_output(path: str | None, *, as_json: bool = False) -> None:
 def write_table(frame: pd.DataFrame, path: str | None, *, as_json: bool = False) -> None:
     """Write a table to a file by its ending (replaced whole), or to standard output."""
     check_output(path, as_json=as_json)
+    on_disk = path not in (None, "-")
     if as_json:
-        text = frame.to_json(orient="records", date_format="iso", indent=1)
-        write = lambda target: Path(target).write_text(text + "\n", encoding="utf-8")  # noqa: E731
-    elif path is not None and path.lower().endswith(_PARQUET):
-        write = lambda target: frame.to_parquet(target, index=False)  # noqa: E731
+        content = (frame.to_json(orient="records", date_format="iso", indent=1) + "\n").encode()
+    elif on_disk and str(path).lower().endswith(_PARQUET):
+        content = frame.to_parquet(index=False)
     else:
-        text = frame.to_csv(index=False, lineterminator="\n")
-        write = lambda target: Path(target).write_text(text, encoding="utf-8")  # noqa: E731
-    if path in (None, "-"):
-        sys.stdout.write(text + ("\n" if as_json else ""))
-    else:
-        _replacing(Path(str(path)), write)
+        content = frame.to_csv(index=False, lineterminator="\n").encode()
+    if not on_disk:
+        sys.stdout.write(content.decode())
+        return
+    from tsfusion.files.archive import replacing
+
+    with replacing(Path(str(path))) as file:
+        file.write(content)
 
 
 def write_json(values: dict[str, Any]) -> None:
@@ -137,23 +137,3 @@ def write_json(values: dict[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def _replacing(path: Path, write: Callable[[str], Any]) -> None:
-    handle, part = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=path.suffix, dir=path.absolute().parent
-    )
-    os.close(handle)
-    try:
-        write(part)
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

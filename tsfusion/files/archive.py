@@ -25,7 +25,15 @@ import numpy as np
 
 from tsfusion.exceptions import FileFormatError
 
-__all__ = ["DTYPES", "FORMAT_VERSION", "read_archive", "replacing", "seal", "write_archive"]
+__all__ = [
+    "DTYPES",
+    "FORMAT_VERSION",
+    "check_target",
+    "read_archive",
+    "replacing",
+    "seal",
+    "write_archive",
+]
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -121,15 +129,21 @@ def _digest(file: BinaryIO) -> str:
     return found.hexdigest()
 
 
+def check_target(path: str | os.PathLike) -> None:
+    """Raise unless a file can be written there: before the work whose result it is to hold."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {folder}.")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path}: expected the name of a file, received a folder.")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a new file that takes the place of ``path`` in the end, or goes if there is an error."""
     # Of a link, the file it points to is replaced.
     path = Path(os.path.realpath(path))
-    if path.is_dir():
-        raise IsADirectoryError(f"expected the name of a file, received the folder {path}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}.")
+    check_target(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     file = open(part, "x+b")  # noqa: SIM115
     try:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from tsfusion.explain.explanation import Explanation
-from tsfusion.files.archive import replacing
+from tsfusion.files.archive import check_target, replacing
 from tsfusion.report import evidence
 from tsfusion.report.charts import specifications
 from tsfusion.report.payload import Windows, records
@@ -49,8 +49,7 @@ def write_report(
     """Write an explanation as one HTML file; see `Explanation.to_html`."""
     path = Path(path)
     parts = _checked(explanation, ahead, max_series)
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}.")
+    check_target(path)
     # Two seconds of another core, at the first report of a process.
     with ThreadPoolExecutor(1) as pool:
         scripts = pool.submit(_scripts)
