@@ -94,6 +94,8 @@ def test_variables_in_groups_count_as_one(found):
     assert set(by_role["variable"]) == set(found.roles.values())
     with pytest.raises(ValueError, match="'air' holds 'wether'"):
         found.importance({"air": ["wether"]})
+    with pytest.raises(TypeError, match="expected a dict of names and lists .* received 'air'"):
+        found.importance("air")
     with pytest.raises(ValueError, match="'price' is in 'a' and in 'b'"):
         found.importance({"a": ["price"], "b": ["price"]})
 

@@ -308,6 +308,8 @@ class Explanation:
         ------
         ValueError
             If a group holds a variable that is not there, or two groups hold the same one.
+        TypeError
+            If ``groups`` is neither a dict nor a function.
         """
         group_of = _group_of(groups, list(self.roles))
         names = list(dict.fromkeys(group_of.values()))
@@ -735,6 +737,11 @@ def _group_of(groups: Any, variables: list[Any]) -> dict[Any, Any]:
         return {name: name for name in variables}
     if callable(groups):
         return {name: groups(name) for name in variables}
+    if not isinstance(groups, dict):
+        raise TypeError(
+            "groups: expected a dict of names and lists of variables, or a function from a "
+            f"variable to the name of its group, received {groups!r}."
+        )
     found: dict[Any, Any] = {}
     for group, members in groups.items():
         for name in members:
