@@ -139,15 +139,16 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Attention heads; divides ``hidden_size``.
     dropout : float, default=0.1
         Dropout rate in [0, 1).
-    max_epochs : int, default=15
+    max_epochs : int, default=10
         The most epochs.
     steps_per_epoch : int, default=None
         Batches per epoch; None takes all windows once, in at least 30 batches (a short history
         is seen several times) and at most 100.
     batch_size : int, default=64
         Windows per batch.
-    learning_rate : float, default=1e-3
-        Peak of a cosine schedule (a constant for an ``optimizer`` given by name).
+    learning_rate : float, default=1e-2
+        Where a cosine schedule over ``max_epochs`` begins (a constant for an ``optimizer`` given by
+        name). Less of it keeps more of what was learned where ``warm_start`` goes on from it.
     validation_size : float, default=0.1
         Share of the time span at the end, at least one horizon, kept for early stopping; 0 for
         none. A panel too short to spare it does without.
@@ -155,8 +156,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Epochs without improvement on the validation tail before training stops; the best weights
         are kept.
     averaging : float, default=0.99
-        Momentum of the moving average over training steps that the weights are taken from; 0 for
-        the last weights. With an ``optimizer`` of your own, it decides (``use_ema=``).
+        Momentum of the moving average over training steps that the weights are taken from, at most
+        1 - 10 / (all steps), so that a short fit forgets its beginning; 0 for the last weights.
+        With an ``optimizer`` of your own, it decides (``use_ema=``).
     n_estimators : int, default=1
         Networks that are trained, each from its own seed; their quantiles are averaged.
     warm_start : bool, default=False
@@ -314,10 +316,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         hidden_size: int = 32,
         num_heads: int = 4,
         dropout: float = 0.1,
-        max_epochs: int = 15,
+        max_epochs: int = 10,
         steps_per_epoch: int | None = None,
         batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 1e-2,
         validation_size: float = 0.1,
         patience: int = 5,
         averaging: float = 0.99,
