@@ -26,9 +26,14 @@ from tsfusion.prediction import Fitted, RowPlan
 __all__ = ["METHODS", "Asked", "explain_history", "explain_rows"]
 
 
-METHODS = ("attention", "selection", "attribution", "paths", "regimes", "memory")
+METHODS = (
+    "attention", "selection", "sensitivity", "attribution", "paths", "regimes", "memory",
+)  # fmt: skip
 # Windows of the known history that the attention of a window is compared with.
 _REFERENCE = 256
+# Windows that sensitivities are measured on if nothing else is asked for: each takes a pass for
+# every variable. And windows that are run at a time for it.
+_CHANGED_WINDOWS, _CHANGED = 64, 512
 
 
 @dataclass(frozen=True)
@@ -219,7 +224,10 @@ def _explain(
         context_length=context,
         weights=variables.weights(outputs, batch),
         roles=variables.roles,
-        sensitivity_shares=_sensitivity(fitted, model.network, inputs, outputs, variables),
+        sensitivity_shares=_sensitivity(
+            fitted, model.network, inputs, outputs, variables,
+            most=len(windows) if "sensitivity" in asked.methods else _CHANGED_WINDOWS,
+        ),
         median=task.in_user_units(entry, quantiles[window, step - 1, fitted.median]),
         lag_changes={
             name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
@@ -441,29 +449,46 @@ def _median(fitted: Fitted, inputs: dict[str, np.ndarray], quantiles: np.ndarray
 
 
 def _sensitivity(
-    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables
+    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables, *, most: int
 ) -> dict[Any, float] | None:
     """Return each variable's share of the change when it is taken from another window.
 
     The donor is the window half the list away: another series or another season, never itself.
+    At most ``most`` windows, evenly spaced, are changed.
     """
     size = len(inputs["past_real"])
     if size < 2:
         return None
+    quantiles = outputs["quantiles"]
+    if size > most:
+        some = np.linspace(0, size - 1, most).round().astype(np.int64)
+        inputs = {name: value[some] for name, value in inputs.items()}
+        quantiles, size = quantiles[some], most
     donor = np.roll(np.arange(size), size // 2)
-    base = _median(fitted, inputs, outputs["quantiles"])
+    base = _median(fitted, inputs, quantiles)
     change = {}
-    for name, parts in variables.parts.items():
-        changed = dict(inputs)
-        for key, i in parts:
-            values = changed[key].copy()
-            values[..., i] = values[donor][..., i]
-            changed[key] = values
-        found = run_in_chunks(network, changed, times=len(variables.parts))
-        moved = _median(fitted, changed, found)
-        change[name] = float(np.abs(moved - base).mean())
+    names = list(variables.parts)
+    per_pass = max(1, _CHANGED // size)
+    for first in range(0, len(names), per_pass):
+        some_names = names[first : first + per_pass]
+        changed = {
+            key: np.repeat(value[None], len(some_names), axis=0) for key, value in inputs.items()
+        }
+        for place, name in enumerate(some_names):
+            for key, i in variables.parts[name]:
+                changed[key][place, ..., i] = inputs[key][donor][..., i]
+        changed = {key: value.reshape(-1, *value.shape[2:]) for key, value in changed.items()}
+        moved = _median(fitted, changed, _quantiles(network, changed))
+        moved = np.abs(moved.reshape(len(some_names), *base.shape) - base)
+        change |= dict(zip(some_names, moved.mean(axis=(1, 2), dtype=np.float64).tolist()))
     total = sum(change.values()) or 1.0
     return {name: value / total for name, value in change.items()}
+
+
+def _quantiles(network: Any, inputs: dict) -> np.ndarray:
+    """Return (W, H, Q) by the function that is compiled already, with the attention."""
+    found: np.ndarray = run_in_chunks(network, inputs, only="quantiles", return_attention=True)
+    return found
 
 
 def _lag_change(
@@ -486,7 +511,7 @@ def _lag_change(
         values = original.copy()
         values[:, past, i] = original[donor, past, i]
         changed = {**inputs, key: values}
-        moved = _median(fitted, changed, run_in_chunks(network, changed, times=context))
+        moved = _median(fitted, changed, _quantiles(network, changed))
         change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
         result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
     return result

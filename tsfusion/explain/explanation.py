@@ -148,7 +148,7 @@ class Explanation:
         source covers; lag and time are those of the last), ``weight``. Weights of one forecast,
         branch and head sum to 1; sources that could not be seen are left out.
         """
-        return self._attention.copy()
+        return self._attention.copy(deep=False)
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -156,7 +156,7 @@ class Explanation:
 
         The mean over the window's known steps; a block's weights sum to 1 per window.
         """
-        return self._selection.copy()
+        return self._selection.copy(deep=False)
 
     @property
     def forecast(self) -> pd.DataFrame:
@@ -191,7 +191,7 @@ class Explanation:
         ValueError
             If ``methods`` did not ask for it.
         """
-        return self._attribution.copy()
+        return self._attribution.copy(deep=False)
 
     @property
     def paths(self) -> pd.DataFrame:
@@ -284,7 +284,7 @@ class Explanation:
         ``mean``, ``p10``, ``p50``, ``p90``. Heads are averaged first; mean and quantiles are over
         windows.
         """
-        return self._patterns.copy()
+        return self._patterns.copy(deep=False)
 
     def importance(self, groups: Any = None) -> pd.DataFrame:
         """Return a row per variable, the most influential first.
@@ -673,23 +673,30 @@ class Explanation:
     @cached_property
     def _attention(self) -> pd.DataFrame:
         steps = len(self.source_times) // max(len(self.cutoffs), 1)
-        parts = []
-        for branch in self.branches:
-            entry, head, source = np.nonzero(branch.scores)
-            window, last = self.window[entry], branch.last[source]
-            table = {
-                **self._labels(window),
-                "horizon": self.step[entry],
-                "target_time": self.target_times[entry],
-                "branch": np.full(len(entry), branch.name, dtype=object),
-                "head": head,
-                "lag": self.step[entry] - 1 - last,
-                "source_time": self.source_times[window * steps + self.context_length + last],
-                "source_width": last - branch.first[source] + 1,
-                "weight": branch.scores[entry, head, source],
-            }
-            parts.append(pd.DataFrame(table))
-        return pd.concat(parts, ignore_index=True)
+        looked = [np.nonzero(branch.scores) for branch in self.branches]
+
+        def joined(columns: Any) -> np.ndarray:
+            return np.concatenate(list(columns))
+
+        entry = joined(entry for entry, _, _ in looked)
+        window, step = self.window[entry], self.step[entry]
+        pairs = list(zip(self.branches, looked))
+        last = joined(branch.last[source] for branch, (_, _, source) in pairs)
+        width = joined((branch.last - branch.first + 1)[at[2]] for branch, at in pairs)
+        names = pd.Series([branch.name for branch in self.branches])
+        of_branch = np.repeat(np.arange(len(pairs)), [len(at[0]) for at in looked])
+        table = {
+            **self._labels(window),
+            "horizon": step,
+            "target_time": self.target_times[entry],
+            "branch": names.array.take(of_branch),
+            "head": joined(head for _, head, _ in looked),
+            "lag": step - 1 - last,
+            "source_time": self.source_times[window * steps + self.context_length + last],
+            "source_width": width,
+            "weight": joined(branch.scores[at] for branch, at in pairs),
+        }
+        return pd.DataFrame(table, copy=False)
 
     @cached_property
     def _selection(self) -> pd.DataFrame:
