@@ -1039,7 +1039,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             if a parameter is out of its range.
         """
         check_is_fitted(self)
-        from tsfusion.explain.build import Asked, explain_history, explain_rows
+        from tsfusion.explain.build import explain_history, explain_rows
+        from tsfusion.explain.parts import Asked
 
         asked = Asked.of(
             self._fitted.horizon, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
