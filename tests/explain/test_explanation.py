@@ -104,6 +104,7 @@ def test_sensitivity_of_many_windows_is_that_of_some_unless_all_are_asked_for(fi
     assert close == (size <= 64)
 
 
+@pytest.mark.heavy
 @pytest.mark.backends
 def test_what_was_compiled_reads_the_weights_anew(fitted, future, compiled):
     rows = future[future["store"] == "s0"]
