@@ -55,10 +55,6 @@ def cost(windows: int, steps: int, rounds: int) -> None:
     def explain(*methods: str, **options: Any) -> Any:
         return model.explain(future, methods=methods, max_windows=windows, **options)
 
-    once = {
-        "attribution of all steps": lambda: explain("attribution"),
-        "and again": lambda: explain("attribution"),
-    }
     ways: dict[str, Callable[[], Any]] = {
         "predict": lambda: model.predict(future),
         "attention, selection": lambda: explain("attention", "selection"),
@@ -79,8 +75,8 @@ def cost(windows: int, steps: int, rounds: int) -> None:
     print(f"{windows} windows of 168 -> {steps}, all steps: CPU of one thread, median of {rounds}")
     for name, found in taken.items():
         shown(name, float(np.median(found)), base, f", {first[name]:.2f} s the first time")
-    for name, call in once.items():
-        shown(name, seconds(call), base)
+    every = seconds(lambda: explain("attribution"))
+    shown("attribution of all steps", every, base, ", once, and with what XLA takes to compile")
 
 
 def seconds(call: Callable[[], Any]) -> float:
