@@ -43,7 +43,7 @@ def fitted(n_series: int, horizon: int, steps: int):
     model = FusionForecaster(
         horizon, context_length=168, time="time", series="series", target="y",
         known=["price", "promo"], observed=["load"], max_epochs=1, steps_per_epoch=steps,
-        validation_size=0, jit_compile=False, verbose=0, random_state=0,
+        validation_size=0, verbose=0, random_state=0,
     ).fit(table[~late])  # fmt: skip
     return model, table.loc[late, ["series", "time", "price", "promo"]]
 

@@ -181,7 +181,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     callbacks : keras.callbacks.Callback or list of them, default=None
         Passed to Keras' ``fit``.
     jit_compile : bool, default=None
-        Compile the training step with XLA; None decides by backend and length of the fit.
+        Compile the training step with XLA; None decides by backend and length of the fit. False
+        keeps attributions from it too.
     distribution : keras.distribution.DataParallel or tf.distribute.Strategy, default=None
         Train on several devices: on JAX, also over processes and hosts, each of which calls `fit`
         with the same data and a number as ``random_state``; on TensorFlow, a strategy of one host
@@ -1114,7 +1115,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         from tsfusion.explain.parts import Asked
 
-        asked = Asked.of(self._fitted.horizon, random_state=self.random_state, **options)
+        asked = Asked.of(
+            self._fitted.horizon, random_state=self.random_state,
+            xla=self.jit_compile is not False, **options,
+        )  # fmt: skip
         newer = self._read_context(context)
         memory = self._recall(newer)
         if X is None:

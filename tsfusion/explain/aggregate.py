@@ -95,7 +95,7 @@ class _Sums:
         assert self.donors is not None
         task = Task(
             self.fitted, self.model, part.panel, part.windows, seen.batch, part.window, part.step,
-            level_weights(self.fitted.levels, self.asked.quantile),
+            level_weights(self.fitted.levels, self.asked.quantile), self.asked.xla,
         )  # fmt: skip
         values = attribute(task, self.donors, self.asked.baselines, self.rng).values
         unit = part.panel.unit[part.windows.series] * seen.scale[:, 0, 0]

@@ -73,6 +73,8 @@ class Task:
         The window and the step (from 1) of each forecast.
     weights : ndarray of float64, shape (Q,)
         The quantile as a sum of the trained ones; see `level_weights`.
+    xla : bool
+        Whether TensorFlow may use XLA, where there is much to do.
     """
 
     fitted: Fitted
@@ -83,6 +85,7 @@ class Task:
     window: np.ndarray
     step: np.ndarray
     weights: np.ndarray
+    xla: bool = True
 
     def in_user_units(self, entry: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return network values (R,) of forecasts ``entry`` (R,) in the user's units."""
@@ -208,7 +211,7 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
         for name, value in task.batch.items()
         if name.endswith(("_real", "_categorical"))
     }
-    samples = len(entry) * _NODES
+    samples = len(entry) * _NODES if task.xla else 0
     # Forecasts may lie next to their baselines by chance, where they are few.
     typical = max(np.abs(forecast - mean).mean(), np.abs(distance).mean() / 4)
     tolerance = _TOLERANCE * float(typical)

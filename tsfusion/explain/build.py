@@ -82,7 +82,7 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
     series = windows.series
     task = Task(
         fitted, model, panel, windows, batch, window, step,
-        level_weights(fitted.levels, asked.quantile),
+        level_weights(fitted.levels, asked.quantile), asked.xla,
     )  # fmt: skip
     entry = np.arange(len(window))
     times = _times(fitted, panel, windows)

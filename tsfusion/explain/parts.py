@@ -41,11 +41,12 @@ class Asked:
     checks: str | None
     baselines: int
     seed: int
+    xla: bool = True
 
     @classmethod
     def of(
         cls, horizon: int, *, max_windows: Any, lags_of: Any, horizons: Any, quantile: Any,
-        methods: Any, checks: Any, baselines: Any, random_state: Any,
+        methods: Any, checks: Any, baselines: Any, random_state: Any, xla: bool = True,
     ) -> Asked:  # fmt: skip
         """Return the request, or raise ``ValueError`` about what is wrong with it."""
         for name, value in (("max_windows", max_windows), ("baselines", baselines)):
@@ -74,6 +75,7 @@ class Asked:
             baselines=int(baselines),
             # A generator would move on, and the next explanation would be another.
             seed=int(random_state) if _is_int(random_state) else 0,
+            xla=xla,
         )
 
     def keep(self, step: np.ndarray) -> np.ndarray:
