@@ -81,7 +81,7 @@ class TrainingPlan:
 # A long panel is seen in part in each epoch, so that early stopping looks often enough; the whole
 # of it is seen across epochs. A short one is seen several times in each: 10 epochs of two steps
 # leave a network where it began (132 months of passengers: five times the loss of a naive forecast,
-# and 28 % below it with 30 steps in each).
+# and below it with 30 steps in each).
 _LEAST_STEPS, _MOST_STEPS = 30, 100
 _MOST_VALIDATION_WINDOWS, _VALIDATION_BATCH = 1024, 256
 _MOST_AT_ONCE = 16
