@@ -11,6 +11,7 @@ from keras import ops
 from tests.conftest import ROLES, SMALL, small_panel
 from tsfusion import FusionForecaster
 from tsfusion.data.windows import WindowIndex, gather, training_windows
+from tsfusion.explain import attribution
 from tsfusion.explain.attribution import Task, attribute, level_weights
 from tsfusion.explain.donors import Donors
 from tsfusion.explain.gradients import slopes
@@ -132,6 +133,48 @@ def _curved_by_hand(x, step):
         past[:, v] = (past[:, v] - past[:, v].mean()) / scale[v]
     bent = np.tanh(past[-2, 1] * past[-1, 2] + 0.5 * past[-4, 0])
     return (bent + 0.2 * x["future_real"][step - 1, 0] ** 2) * scale[0] + last
+
+
+@pytest.mark.parametrize("kind", ["steps", "errors that cancel"])
+def test_lines_add_up_next_to_steps_and_where_errors_cancel(fitted, monkeypatch, kind):
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = WindowIndex(panel.offsets[:2] + 40, np.arange(2))
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    task = Task(
+        base, fitted.model_, panel, windows, batch, np.arange(2), np.array([3, 4]),
+        level_weights(base.levels, 0.5),
+    )  # fmt: skip
+    donors = Donors.of(base, panel)
+    usual = attribute(task, donors, 4, np.random.default_rng(0))
+    unit = np.abs(usual.forecast - usual.baseline).mean()
+
+    def integrals(self, pieces, run, values, roles, distance):
+        place = np.array([0.312, 0.471, 0.777, 0.013])[pieces.line % 4]
+        if kind == "steps":  # a fall by ten units within 1e-3 of the line
+            points, weights = np.polynomial.legendre.leggauss(6)
+            width = pieces.high - pieces.low
+            at = pieces.low[:, None] + width[:, None] * (points + 1) / 2
+            slope = (1 - np.tanh((at - place[:, None]) / 5e-4) ** 2) / 5e-4
+            true = np.tanh((np.stack([pieces.low, pieces.high]) - place) / 5e-4)
+            total, true = slope @ weights / 2 * width, true[1] - true[0]
+        else:
+            true = pieces.high - pieces.low
+            wrong = np.array([3.0, 3.0, 3.0, -9.0])[pieces.line % 4] * 0.006
+            total = true + np.where(true == 1, wrong, 0)
+        total, true = 5 * unit * total, 5 * unit * true
+        if kind != "steps":
+            total = true + (total - true) / 5
+        parts = {name: np.zeros((len(pieces), *v.shape[1:])) for name, v in values.items()}
+        parts["past_real"][:, 0, 0] = total
+        return parts, total - true
+
+    monkeypatch.setattr(attribution._Lines, "_integrals", integrals)
+    found = attribute(task, donors, 4, np.random.default_rng(0))
+    expected = {"steps": 10 * unit, "errors that cancel": 5 * unit}[kind]
+    np.testing.assert_allclose(
+        found.values["past_real"].sum(axis=(1, 2)), expected, atol=0.01 * unit
+    )
 
 
 @pytest.mark.heavy
