@@ -5,7 +5,13 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # JAX compiles every operation of an eager call; the tests need its results, not its speed.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+ON_JAX = {
+    "KERAS_BACKEND": "jax",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+}
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.update({**ON_JAX, **os.environ})
 
 import numpy as np
 import pandas as pd
@@ -18,6 +24,12 @@ SMALL = {
     "hidden_size": 8, "num_heads": 2, "max_epochs": 1, "steps_per_epoch": 2, "batch_size": 16,
     "jit_compile": JIT, "verbose": 0, "random_state": 0,
 }  # fmt: skip
+
+
+def grid(values):
+    """Values of a parametrisation: all on TensorFlow, the first alone on the other backends."""
+    whole = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    return list(values) if whole else list(values)[:1]
 
 
 def small_panel(n_series=3, n_steps=60, seed=0, freq="D"):
@@ -54,7 +66,7 @@ ROLES = {
 
 @contextlib.contextmanager
 def eagerly(on):
-    """Run TensorFlow step by step, or compiled, and go back to the other afterwards."""
+    """Run TensorFlow step by step, or compiled, and go back to how it ran before."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -62,9 +74,10 @@ def eagerly(on):
         return
     import tensorflow as tf
 
+    before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(on)
     yield
-    tf.config.run_functions_eagerly(not on)
+    tf.config.run_functions_eagerly(before)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,6 +102,15 @@ def compiled(eager):
     """Compile after all, as users do."""
     with eagerly(False):
         yield
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A network of one layer, for tests of what is around it: a fit takes a sixth of the time."""
+    from tests.tiny import Wide
+    from tsfusion.models.factory import NETWORKS
+
+    monkeypatch.setitem(NETWORKS, "fusion", Wide)
 
 
 @pytest.fixture(scope="session")
