@@ -4,6 +4,10 @@ import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import numpy as np
+import pandas as pd
+import pytest
+
 # JAX compiles every operation of an eager call; the tests need its results, not its speed.
 ON_JAX = {
     "KERAS_BACKEND": "jax",
@@ -12,11 +16,6 @@ ON_JAX = {
 }
 if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.update({**ON_JAX, **os.environ})
-
-import numpy as np
-import pandas as pd
-import pytest
-
 # TensorFlow and PyTorch are quickest step by step, JAX compiled.
 JIT = None if os.environ.get("KERAS_BACKEND") == "jax" else False
 
