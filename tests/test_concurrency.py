@@ -94,12 +94,13 @@ def test_without_a_seed_every_fit_has_its_own(tiny, table):
 
 
 def _in_a_process(model, table):
-    with eagerly(True):
+    with eagerly(True), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "fusion", Tiny)
         return model.fit(table).predict(table[-5:])
 
 
 @pytest.mark.slow
-def test_joblib_fits_clones_in_processes(table):
+def test_joblib_fits_clones_in_processes(tiny, table):
     models = [make(random_state=seed) for seed in (1, 2)]
     found = Parallel(n_jobs=2)(delayed(_in_a_process)(clone(m), table) for m in models)
     for model, values in zip(models, found, strict=True):

@@ -79,6 +79,7 @@ def test_scores(case: layer_check.Case) -> None:
     layer_check.check_scores(case)
 
 
+@pytest.mark.heavy
 @every_case
 def test_clone_and_pickle(case: layer_check.Case) -> None:
     layer_check.check_clone_and_pickle(case)
