@@ -1,12 +1,12 @@
 """What each choice of the default forecaster is worth: one changed at a time, on the same seeds.
 
     python benchmarks/ablation.py [--data ../shared/data] [--datasets etth1] [--seeds 3]
-        [--variants "no averaging" "3 networks"] [--out FOLDER]
+        [--variants "no averaging" "3 networks"] [--epochs 5] [--out FOLDER]
 
 Data, splits and metrics are those of accuracy.py. A row is the WQL of a variant divided by that of
 the defaults at the same seed and data set: the mean of the pairs' logarithms, as a ratio, with its
-95 % interval (Student's t over the pairs); above one, the change makes forecasts worse. Answers
-are kept in --out and read from there again.
+95 % interval (Student's t over the pairs); above one, the change makes forecasts worse. Of fewer
+--epochs than the default, both take as many. Answers are kept in --out and read from there again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "memory of 32": {"parameters": {"memory_size": 32}},
     "no averaging": {"parameters": {"averaging": 0}},
     "constant learning rate": {"parameters": {"optimizer": "adam"}},
+    "learning rate 0.003": {"parameters": {"learning_rate": 3e-3}},
+    "learning rate 0.02": {"parameters": {"learning_rate": 2e-2}},
     "no prior of the spread": {"prior_steps": 0},
     "dropout 0": {"parameters": {"dropout": 0}},
     "dropout 0.3": {"parameters": {"dropout": 0.3}},
@@ -45,9 +47,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def answer(name: str, variant: str, seed: int, folder: Path, data: Path) -> dict[str, Any]:
+def answer(
+    name: str, variant: str, seed: int, folder: Path, data: Path, epochs: int | None
+) -> dict[str, Any]:
     """Train and score one variant in a process of its own, or read what it came to before."""
-    path = folder / name / f"{variant.replace(' ', '-')}-{seed}.json"
+    given = VARIANTS[variant]
+    shorter = "" if epochs is None else f"-{epochs}"
+    if epochs is not None:
+        given = {**given, "parameters": {"max_epochs": epochs, **given.get("parameters", {})}}
+    path = folder / name / f"{variant.replace(' ', '-')}{shorter}-{seed}.json"
     if path.exists():
         return json.loads(path.read_text())
     print(f"{name}: {variant}, seed {seed} ...", file=sys.stderr)
@@ -55,7 +63,7 @@ def answer(name: str, variant: str, seed: int, folder: Path, data: Path) -> dict
     with tempfile.TemporaryDirectory() as place:
         table, saved = Path(place) / "table.npz", Path(place) / "quantiles.npy"
         write_table(task.table, table)
-        given = {"table": str(table), "out": str(saved), "seed": seed, **VARIANTS[variant]}
+        given = {"table": str(table), "out": str(saved), "seed": seed, **given}
         result = _peers.run(_peers.OURS, "accuracy", {**task.options(64), **given})
         values = np.load(saved)
     result |= score(task, values, values[..., len(LEVELS) // 2])
@@ -80,6 +88,7 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="*", default=list(DATASETS), choices=DATASETS)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS)[1:], choices=VARIANTS)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="of each fit, in place of the default's 10")
     parser.add_argument(
         "--out", type=Path, default=Path(tempfile.gettempdir()) / "tsfusion-ablation"
     )
@@ -91,7 +100,10 @@ def main() -> None:
     width = max(map(len, arguments.variants), default=0)
     for variant in arguments.variants if pairs else []:
         found: dict[str, list[dict[str, Any]]] = {
-            one: [answer(name, one, seed, arguments.out, arguments.data) for name, seed in pairs]
+            one: [
+                answer(name, one, seed, arguments.out, arguments.data, arguments.epochs)
+                for name, seed in pairs
+            ]
             for one in (DEFAULTS, variant)
         }
         ratios = np.array(

@@ -1,12 +1,14 @@
 """How accurate the forecasts are: ours with its defaults beside baselines and peers' TFT.
 
     python benchmarks/accuracy.py [--data ../shared/data] [--datasets etth1] [--seeds 3]
-        [--contenders fusion tft last-value darts] [--samples 96000] [--out FOLDER]
+        [--contenders fusion tft last-value darts] [--samples 96000] [--learning-rate 0.001]
+        [--out FOLDER]
 
 Peers see the numbers of all columns and of the calendar, gaps filled with the last value and left
-out of the loss, in windows as long as ours, at our default width, batch size and learning rate,
-for as many training samples as our defaults take at most (ours may stop earlier); "fusion-equal"
-is ours on --samples of them, everything else at its default. All train on the
+out of the loss, in windows as long as ours, at our default width and batch size and at
+--learning-rate (0.001 is what two of them have by default), for as many training samples as our
+defaults take at most (ours may stop earlier); "fusion-equal" is ours on --samples of them,
+everything else at its default. All train on the
 rows before the validation tail; AutoETS is fitted anew at each origin. What has no seed runs once.
 
 MAE is of the median, in standard deviations of each series' training rows; SQL is the quantile
@@ -47,8 +49,9 @@ OURS = ("fusion", "tft", "fusion-equal")
 EQUAL = "fusion-equal"
 CONTENDERS = (*OURS, *_peers.PEERS, *NAIVE, *METHODS)
 METRICS = ("MAE", "WQL", "SQL", "MASE", "coverage 80 %")
-# What a fit with our defaults takes at most: 15 epochs of 100 steps of 64 windows.
-SAMPLES, BATCH, HIDDEN = 15 * 100 * 64, 64, 32
+# What a fit with our defaults takes at most: 10 epochs of 100 steps of 64 windows.
+SAMPLES, BATCH, HIDDEN = 10 * 100 * 64, 64, 32
+RATE = 1e-3
 
 
 @dataclass
@@ -187,7 +190,9 @@ def score(task: Task, values: np.ndarray, point: np.ndarray) -> dict[str, float]
     }
 
 
-def answer(task: Task, contender: str, seed: int, samples: int, table: Path) -> dict[str, Any]:
+def answer(
+    task: Task, contender: str, seed: int, samples: int, rate: float, table: Path
+) -> dict[str, Any]:
     """Train and forecast, in a process of its own unless it is a naive forecast."""
     if contender in NAIVE:
         values, point = naive(task, contender)
@@ -200,7 +205,7 @@ def answer(task: Task, contender: str, seed: int, samples: int, table: Path) -> 
     if contender in METHODS:
         peer, own = _peers.BASELINES, {"method": METHODS[contender]}
     saved = table.with_name("quantiles.npy")
-    given = {"table": str(table), "out": str(saved), "seed": seed}
+    given = {"table": str(table), "out": str(saved), "seed": seed, "learning_rate": rate}
     result = _peers.run(peer, "accuracy", {**task.options(samples), **given, **own})
     values = np.load(saved)
     return {**score(task, values, values[..., len(LEVELS) // 2]), **result}
@@ -217,11 +222,14 @@ def run_all(arguments: argparse.Namespace, name: str) -> dict[str, list[dict[str
             seeded = contender in OURS or contender in _peers.PEERS
             counted = contender in _peers.PEERS or contender == EQUAL
             budget = f"-{arguments.samples}" if counted else ""
+            if contender in _peers.PEERS and arguments.learning_rate != RATE:
+                budget += f"-{arguments.learning_rate:g}"
             for seed in range(arguments.seeds if seeded else 1):
                 path = arguments.out / name / f"{contender}{budget}-{seed}.json"
                 if not path.exists():
                     print(f"{name}: {contender}, seed {seed} ...", file=sys.stderr)
-                    got = answer(task, contender, seed, arguments.samples, table)
+                    given = arguments.samples, arguments.learning_rate, table
+                    got = answer(task, contender, seed, *given)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(json.dumps(got, indent=1))
                 answers.setdefault(contender, []).append(json.loads(path.read_text()))
@@ -259,6 +267,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="that a peer is trained on")
+    parser.add_argument("--learning-rate", type=float, default=RATE, help="of peers")
     parser.add_argument(
         "--out", type=Path, default=Path(tempfile.gettempdir()) / "tsfusion-accuracy"
     )

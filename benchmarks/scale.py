@@ -1,13 +1,16 @@
 """Rates of work on more data than fits the memory: layout, reader, fit and forecasts.
 
     python benchmarks/scale.py [--series 5000] [--steps 2000] [--days 10] [--memory 512MB]
-                               [--what layout reader fit predict processes] [--folder DIR]
+                               [--what layout reader simulation fit predict processes]
+                               [--folder DIR]
 
 Hourly rows of ``series`` x ``steps``, written day by day as a warehouse would, every file with rows
 of every series: 50 million rows are --series 25000. Each part runs in a process of its own, and
 tells rates and the growth of its memory after the imports: resident at its peak (VmHWM), and
-anonymous at the end (RssAnon). ``processes`` (JAX, two cores) trains with one and with two, each
-bound to a core. Needs Linux (/proc).
+anonymous at the end (RssAnon). ``simulation`` draws batches from all over one pass over 26 billion
+rows (a million series of three years), whose chunks are those on disk again and again: each batch
+makes the reader go to other chunks. ``processes`` (JAX, two cores) trains with one and with two,
+each bound to a core. Needs Linux (/proc).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-WHAT = ("layout", "reader", "fit", "predict", "processes")
+WHAT = ("layout", "reader", "simulation", "fit", "predict", "processes")
 COLUMNS = {
     "time": "time", "series": "store", "target": "sales", "known": ["price"],
     "observed": ["weather"],
@@ -115,6 +118,41 @@ def reader(folder: Path, limit: str) -> None:
             n += 1
         rate = n * size / (time.monotonic() - start)
         tell("reader", before, batch=size, **{"windows/s": f"{rate:,.0f}"})
+
+
+class Repeated:
+    """As many chunks as asked for, each one of a panel on disk."""
+
+    def __init__(self, panel, n_chunks: int) -> None:
+        self.panel, self.n_chunks, self.encoder = panel, n_chunks, panel.encoder
+
+    def chunk(self, i: int):
+        return self.panel.chunk(i % self.panel.n_chunks)
+
+    def steps_of(self, chosen) -> int:
+        return self.panel.steps_of([i % self.panel.n_chunks for i in chosen])
+
+
+def simulation(folder: Path, limit: str) -> None:
+    import numpy as np
+
+    from tsfusion.scale.reader import FileWindows, WindowReader
+
+    panel = read(folder, limit)
+    small = FileWindows.of(panel, context_length=CONTEXT, horizon=HORIZON)
+    n_chunks = -(-1_000_000 * 26_280 * panel.n_chunks // panel.n_rows)
+    counts = np.resize(small.counts, n_chunks)
+    windows = FileWindows(Repeated(panel, n_chunks), CONTEXT, HORIZON, counts)
+    before = memory()
+    batches = WindowReader(windows, batch_size=512, seed=0)
+    last = len(windows) // 512
+    tell("simulation", before, chunks=f"{n_chunks:,}", windows=f"{len(windows):,}")
+    for tenth in range(10):
+        start = time.monotonic()
+        for place in np.linspace(tenth, tenth + 1, 4, endpoint=False):
+            batches.batch(int(place / 10 * last))
+        seconds = (time.monotonic() - start) / 4
+        tell("simulation", before, passed=f"{tenth + 1}/10", **{"s a jump": f"{seconds:.2f}"})
 
 
 def forecaster(**options: object):
@@ -237,7 +275,8 @@ def processes(folder: Path, limit: str) -> None:
 
 
 RUN: dict[str, Callable[[Path, str], None]] = {
-    "layout": layout, "reader": reader, "fit": fit, "predict": predict, "processes": processes,
+    "layout": layout, "reader": reader, "simulation": simulation, "fit": fit, "predict": predict,
+    "processes": processes,
 }  # fmt: skip
 
 

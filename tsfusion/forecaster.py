@@ -46,7 +46,7 @@ from tsfusion.quantiles import check_levels, mean_of_quantiles
 from tsfusion.scale.files import open_files
 
 if TYPE_CHECKING:
-    from tsfusion.explain import Explanation
+    from tsfusion.explain import AverageExplanation, Explanation
     from tsfusion.uncertainty import Calibration
 
 __all__ = ["FusionForecaster"]
@@ -139,15 +139,16 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Attention heads; divides ``hidden_size``.
     dropout : float, default=0.1
         Dropout rate in [0, 1).
-    max_epochs : int, default=15
+    max_epochs : int, default=10
         The most epochs.
     steps_per_epoch : int, default=None
         Batches per epoch; None takes all windows once, in at least 30 batches (a short history
         is seen several times) and at most 100.
     batch_size : int, default=64
         Windows per batch.
-    learning_rate : float, default=1e-3
-        Peak of a cosine schedule (a constant for an ``optimizer`` given by name).
+    learning_rate : float, default=1e-2
+        Where a cosine schedule over ``max_epochs`` begins (a constant for an ``optimizer`` given by
+        name). Less of it keeps more of what was learned where ``warm_start`` goes on from it.
     validation_size : float, default=0.1
         Share of the time span at the end, at least one horizon, kept for early stopping; 0 for
         none. A panel too short to spare it does without.
@@ -155,8 +156,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Epochs without improvement on the validation tail before training stops; the best weights
         are kept.
     averaging : float, default=0.99
-        Momentum of the moving average over training steps that the weights are taken from; 0 for
-        the last weights. With an ``optimizer`` of your own, it decides (``use_ema=``).
+        Momentum of the moving average over training steps that the weights are taken from, at most
+        1 - 10 / (all steps), so that a short fit forgets its beginning; 0 for the last weights.
+        With an ``optimizer`` of your own, it decides (``use_ema=``).
     n_estimators : int, default=1
         Networks that are trained, each from its own seed; their quantiles are averaged.
     warm_start : bool, default=False
@@ -181,7 +183,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     callbacks : keras.callbacks.Callback or list of them, default=None
         Passed to Keras' ``fit``.
     jit_compile : bool, default=None
-        Compile the training step with XLA; None decides by backend and length of the fit.
+        Compile the training step with XLA; None decides by backend and length of the fit. False
+        keeps attributions from it too.
     distribution : keras.distribution.DataParallel or tf.distribute.Strategy, default=None
         Train on several devices: on JAX, also over processes and hosts, each of which calls `fit`
         with the same data and a number as ``random_state``; on TensorFlow, a strategy of one host
@@ -314,10 +317,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         hidden_size: int = 32,
         num_heads: int = 4,
         dropout: float = 0.1,
-        max_epochs: int = 15,
+        max_epochs: int = 10,
         steps_per_epoch: int | None = None,
         batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 1e-2,
         validation_size: float = 0.1,
         patience: int = 5,
         averaging: float = 0.99,
@@ -989,7 +992,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     ) -> Explanation:  # fmt: skip
         """Say what the forecasts looked at, what moved them, and how far that can be trusted.
 
-        Attention and selection weights cost little more than forecasts and come with every
+        Attention and selection weights cost about twice what forecasts do and come with every
         explanation. What else is computed has to be asked for, and so have the checks: a plain
         ``explain()`` stays fast.
 
@@ -1004,8 +1007,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             The quantile to explain, in (0, 1): that of the network, before `calibrate`.
         methods : sequence of str, default=("attention", "selection")
             Also ``"attribution"`` (`Explanation.attribution`: which value of which variable moved
-            the forecast by how much; ``8 * baselines`` passes back through the network for each
-            forecast, more where it is not smooth), ``"paths"`` (what each path of the network
+            the forecast by how much; ``6 * baselines`` passes back through the network for each
+            forecast, more where it is not smooth: name the ``horizons`` that you care about),
+            ``"sensitivity"`` (that of `Explanation.importance` on all windows; otherwise at most
+            64 of them, evenly spaced, are tried), ``"paths"`` (what each path of the network
             carries), ``"regimes"`` (windows that look elsewhere than in training) and ``"memory"``
             (use of its slots, and the training windows nearest in it).
         checks : {"fast", "full"} or None, default=None
@@ -1038,22 +1043,91 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             As `predict`; if a row lies past the horizon, if ``lags_of`` names no past variable, or
             if a parameter is out of its range.
         """
+        asked, memory, rows = self._to_explain(
+            X, context, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
+            quantile=quantile, methods=methods, checks=checks, baselines=baselines,
+        )  # fmt: skip
+        from tsfusion.explain.build import explain_history, explain_rows
+
+        if rows is None:
+            return explain_history(self._fitted, self.model_, memory, asked)
+        plan = plan_rows(self._fitted, memory, rows)
+        return explain_rows(self._fitted, self.model_, memory, plan, asked)
+
+    def explain_average(
+        self, X: Any = None, *, horizons: Any = None, quantile: float = 0.5,
+        methods: Any = ("attention", "selection"), context: Any = None, max_windows: int = 1024,
+        baselines: int = 4,
+    ) -> AverageExplanation:  # fmt: skip
+        """Say what many forecasts looked at and what moved them, on average.
+
+        The same averages as those of `explain`, of any number of windows: they are explained some
+        hundred at a time, added up and let go, so that memory does not grow with their number.
+
+        Parameters
+        ----------
+        X, horizons, quantile, context, baselines
+            As for `explain`.
+        methods : sequence of str, default=("attention", "selection")
+            Also ``"attribution"``, which lays out the whole known history for its baselines.
+        max_windows : int, default=1024
+            The most windows (series and cutoff) to explain, evenly spaced; with a `DataWarning`
+            where X asked for more.
+
+        Returns
+        -------
+        AverageExplanation
+            With `importance`, `temporal_patterns`, `top_lags`, `summary` and plots.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            As `explain`.
+
+        See Also
+        --------
+        explain : With all that is known of each forecast.
+
+        Examples
+        --------
+        >>> from tsfusion import FusionForecaster
+        >>> from tsfusion.data import make_panel
+        >>> table = make_panel(3, 60, random_state=0)[["series", "date", "sales", "price"]]
+        >>> model = FusionForecaster(
+        ...     horizon=2, time="date", series="series", target="sales", known="price",
+        ...     context_length=8, hidden_size=8, max_epochs=1, verbose=0,
+        ... ).fit(table)
+        >>> model.explain_average(max_windows=50)
+        AverageExplanation(100 forecasts from 50 windows, 8 past steps)
+        """
+        asked, memory, rows = self._to_explain(
+            X, context, max_windows=max_windows, lags_of=None, horizons=horizons,
+            quantile=quantile, methods=methods, checks=None, baselines=baselines,
+        )  # fmt: skip
+        from tsfusion.explain.aggregate import average_history, average_rows
+
+        if rows is None:
+            return average_history(self._fitted, self.model_, memory, asked)
+        return average_rows(self._fitted, self.model_, memory, rows, asked)
+
+    def _to_explain(self, X: Any, context: Any, **options: Any) -> tuple[Any, Rows, Rows | None]:
+        """Return what is asked for, the history, and the rows of X if there are any."""
         check_is_fitted(self)
-        from tsfusion.explain.build import Asked, explain_history, explain_rows
+        from tsfusion.explain.parts import Asked
 
         asked = Asked.of(
-            self._fitted.horizon, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
-            quantile=quantile, methods=methods, checks=checks, baselines=baselines,
-            random_state=self.random_state,
+            self._fitted.horizon, random_state=self.random_state,
+            xla=self.jit_compile is not False, **options,
         )  # fmt: skip
         newer = self._read_context(context)
         memory = self._recall(newer)
         if X is None:
-            return explain_history(self._fitted, self.model_, memory, asked)
+            return asked, memory, None
         rows = self._read_asked(X, "X", newer)
         _check_seen(rows, memory, "X")
-        plan = plan_rows(self._fitted, memory, rows)
-        return explain_rows(self._fitted, self.model_, memory, plan, asked)
+        return asked, memory, rows
 
     def what_if(
         self, changes: Any, *, start: Any = None, end: Any = None, series: Any = None,

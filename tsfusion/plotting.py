@@ -14,6 +14,7 @@ import pandas as pd
 from tsfusion.quantiles import quantile_columns
 
 if TYPE_CHECKING:
+    from tsfusion.explain.averages import Averages
     from tsfusion.explain.explanation import Explanation
 
 __all__ = [
@@ -279,12 +280,12 @@ def plot_calibration(frame: pd.DataFrame, ax: Any = None) -> Any:
     return plot_reliability(reliability(frame), ax)
 
 
-def plot_attention(explanation: Explanation, *, branch: str | None = None, ax: Any = None) -> Any:
+def plot_attention(explanation: Averages, *, branch: str | None = None, ax: Any = None) -> Any:
     """Draw where in time forecasts looked: mean attention by steps ahead and lag.
 
     Parameters
     ----------
-    explanation : Explanation
+    explanation : Explanation or AverageExplanation
     branch : {"all", "short", "long"}, default=None
         None takes the one that sees single steps.
     ax : matplotlib Axes, default=None
@@ -362,12 +363,12 @@ _MEASURES = {
 }  # fmt: skip
 
 
-def plot_importance(explanation: Explanation, *, top: int | None = None, ax: Any = None) -> Any:
+def plot_importance(explanation: Averages, *, top: int | None = None, ax: Any = None) -> Any:
     """Draw each variable's attribution and sensitivity beside its selection weights.
 
     Parameters
     ----------
-    explanation : Explanation
+    explanation : Explanation or AverageExplanation
     top : int, default=None
         How many variables to draw, the most important first; None for all.
     ax : matplotlib Axes, default=None

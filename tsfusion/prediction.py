@@ -36,11 +36,11 @@ __all__ = [
 _PREDICTING = threading.Lock()
 _CHUNK = 512
 # Batches are padded to these sizes, so that a backend compiles a few shapes and no more.
-_SIZES = (16, 128, _CHUNK)
+_SIZES = (4, 128, _CHUNK)
 # TensorFlow sums a matrix product in another order where it has more rows. Up to so many windows,
 # all go through in the smallest size, so that a forecast is the same to the last digit however few
 # are asked for at once; beyond, it may differ by 1e-7 of its size.
-_FEW = 128
+_FEW = 32
 # Set by `one_shape`: the size of every batch.
 _ONE_SIZE: ContextVar[int | None] = ContextVar("one_size", default=None)
 

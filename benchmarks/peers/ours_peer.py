@@ -70,7 +70,7 @@ def forecaster(options: Options, **kwargs: Any) -> FusionForecaster:
 
 
 def fitted(options: Options, steps: int) -> tuple[FusionForecaster, Stop]:
-    """Stop a fit of default length (15 epochs of 100 steps) early: XLA is used as it would be."""
+    """Stop a fit of default length (10 epochs of 100 steps) early: XLA is used as it would be."""
     stop = Stop(steps)
     watched(stop)
     model = forecaster(

@@ -205,6 +205,25 @@ def test_slopes_are_differences_of_values(fitted):
         np.testing.assert_allclose((ends[0] - ends[1]) / 0.02, slope, rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have no choice of it")
+def test_slopes_by_xla_are_the_same(fitted, compiled):
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = training_windows(panel, None, context_length=21, horizon=7).thinned(3)
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    weights = np.zeros((3, 7, len(base.levels)), np.float32)
+    weights[:, 4, 6] = 1
+    names = ["past_real", "future_real", "static_real"]
+    plain, xla = (
+        slopes(fitted.model_, names, samples=samples)(batch, weights) for samples in (1, 10**6)
+    )
+    np.testing.assert_allclose(xla[0], plain[0], rtol=1e-5)
+    for name in names:
+        assert len(xla[1][name]) == 3, "what filled the batch up is gone"
+        np.testing.assert_allclose(xla[1][name], plain[1][name], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.heavy
 @pytest.mark.backends
 def test_a_share_stands_between_two_categories(fitted):

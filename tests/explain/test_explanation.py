@@ -95,6 +95,31 @@ def test_one_window_has_no_sensitivity(fitted, future):
     assert "sensitive" not in found.summary()
 
 
+@pytest.mark.parametrize("size", [12, 80])
+def test_sensitivity_of_many_windows_is_that_of_some_unless_all_are_asked_for(fitted, size):
+    some = fitted.explain(max_windows=size).sensitivity_shares
+    every = fitted.explain(max_windows=size, methods="sensitivity").sensitivity_shares
+    assert sum(some.values()) == pytest.approx(1) == pytest.approx(sum(every.values()))
+    close = np.allclose(list(some.values()), list(every.values()), rtol=1e-5)
+    assert close == (size <= 64)
+
+
+@pytest.mark.heavy
+@pytest.mark.backends
+def test_what_was_compiled_reads_the_weights_anew(fitted, future, compiled):
+    rows = future[future["store"] == "s0"]
+    before = fitted.model_.get_weights()
+    expected = fitted.explain(rows).median
+    try:
+        fitted.model_.set_weights([0.5 * weight for weight in before])
+        changed = fitted.explain(rows).median
+        np.testing.assert_allclose(changed, fitted.predict(rows, quantiles=[0.5])[:, 0], rtol=1e-5)
+    finally:
+        fitted.model_.set_weights(before)
+    assert np.abs(changed / expected - 1).max() > 1e-4
+    np.testing.assert_array_equal(fitted.explain(rows).median, expected)
+
+
 @keras.saving.register_keras_serializable(package="tests")
 class Lagged(keras.Model):
     """A network that is known: the scaled weather at lag 3 from the anchor, and the price."""

@@ -6,7 +6,22 @@ import keras
 import numpy as np
 import pytest
 
+from tsfusion.training.fit import TrainingPlan, _optimizer
 from tsfusion.training.optimizer import adam
+
+
+@pytest.mark.parametrize(("steps", "momentum"), [(2000, 0.99), (200, 0.95), (5, 0.0)])
+def test_the_average_of_weights_forgets_where_a_fit_began(steps, momentum):
+    plan = TrainingPlan(
+        architecture="fusion", hidden_size=8, context_length=4, horizon=2, levels=(0.5,),
+        max_epochs=1, steps_per_epoch=None, batch_size=4, learning_rate=1e-2, patience=1,
+        optimizer=None, loss=None, callbacks=None, jit_compile=False, averaging=0.99, verbose=0,
+    )  # fmt: skip
+    made = _optimizer(plan, steps)
+    assert made.use_ema
+    assert made.ema_momentum == pytest.approx(momentum)
+    assert made.ema_momentum**steps < 1e-4  # what is left of the first weights
+
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernels")

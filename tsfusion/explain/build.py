@@ -3,130 +3,59 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from keras import ops
 
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
-from tsfusion.data.windows import WindowIndex, ahead, gather, training_windows
-from tsfusion.exceptions import DataWarning, ExplanationWarning
+from tsfusion.data.windows import WindowIndex, ahead
+from tsfusion.exceptions import ExplanationWarning
 from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights, run_in_chunks
 from tsfusion.explain.donors import Donors
 from tsfusion.explain.explanation import Branch, Explanation
+from tsfusion.explain.parts import (
+    NO_HISTORY,
+    Asked,
+    HistoryBlock,
+    Part,
+    RowBlock,
+    Seen,
+    evenly,
+    no_such_horizon,
+    no_such_row,
+    warn_of_thinning,
+)
 from tsfusion.explain.paths import knock_out
 from tsfusion.explain.regimes import MemoryUse, Reference, find_regimes, memory_use
 from tsfusion.explain.trust import examine
 from tsfusion.prediction import Fitted, RowPlan
 
-__all__ = ["METHODS", "Asked", "explain_history", "explain_rows"]
+__all__ = [
+    "CHANGED_WINDOWS", "Variables", "branches_of", "explain_history", "explain_rows", "sensitivity",
+]  # fmt: skip
 
 
-METHODS = ("attention", "selection", "attribution", "paths", "regimes", "memory")
 # Windows of the known history that the attention of a window is compared with.
 _REFERENCE = 256
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an explanation is to hold; made by `Asked.of`, which checks it."""
-
-    max_windows: int
-    lags_of: list[Any]
-    horizons: tuple[int, ...] | None
-    quantile: float
-    methods: tuple[str, ...]
-    checks: str | None
-    baselines: int
-    seed: int
-
-    @classmethod
-    def of(
-        cls, horizon: int, *, max_windows: Any, lags_of: Any, horizons: Any, quantile: Any,
-        methods: Any, checks: Any, baselines: Any, random_state: Any,
-    ) -> Asked:  # fmt: skip
-        """Return the request, or raise ``ValueError`` about what is wrong with it."""
-        for name, value in (("max_windows", max_windows), ("baselines", baselines)):
-            if not _is_int(value) or value < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, received {value!r}.")
-        listed = list(lags_of) if isinstance(lags_of, (list, tuple)) else [lags_of]
-        methods = tuple(_listed(methods))
-        wrong = [name for name in methods if name not in METHODS]
-        if wrong or not methods:
-            raise ValueError(f"methods: expected some of {METHODS}, received {wrong or methods!r}.")
-        if checks not in ("fast", "full", None):
-            raise ValueError(f"checks: expected 'fast', 'full' or None, received {checks!r}.")
-        if checks == "full" and "attribution" not in methods:
-            methods = (*methods, "attribution")
-        number = isinstance(quantile, Real) and not isinstance(quantile, bool)
-        if not number or not 0 < quantile < 1:
-            raise ValueError(f"quantile: expected one number in (0, 1), received {quantile!r}.")
-        return cls(
-            max_windows=int(max_windows),
-            lags_of=[] if lags_of is None else listed,
-            horizons=_check_horizons(horizons, horizon),
-            quantile=float(quantile),
-            methods=methods,
-            checks=checks,
-            baselines=int(baselines),
-            # A generator would move on, and the next explanation would be another.
-            seed=int(random_state) if _is_int(random_state) else 0,
-        )
-
-    def keep(self, step: np.ndarray) -> np.ndarray:
-        """Return (R,) whether each forecast's step is asked for."""
-        return np.ones(len(step), bool) if self.horizons is None else np.isin(step, self.horizons)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple, set, range, np.ndarray)) else [value]
-
-
-def _check_horizons(horizons: Any, horizon: int) -> tuple[int, ...] | None:
-    if horizons is None:
-        return None
-    listed = _listed(horizons)
-    wrong = [step for step in listed if not _is_int(step) or not 1 <= step <= horizon]
-    if wrong or not listed:
-        raise ValueError(
-            f"horizons: expected steps ahead from 1 to the horizon of {horizon}, received "
-            f"{wrong or listed}."
-        )
-    return tuple(sorted({int(step) for step in listed}))
+# Windows that sensitivities are measured on if nothing else is asked for: each takes a pass for
+# every variable. And windows that are run at a time for it.
+CHANGED_WINDOWS, _CHANGED = 64, 512
 
 
 def explain_history(fitted: Fitted, model: Any, memory: Rows, asked: Asked) -> Explanation:
     """Explain whole horizons at cutoffs spread evenly over the known history."""
-    panel = fitted.panel(memory)
-    windows = training_windows(
-        panel, None, context_length=fitted.context_length, horizon=fitted.horizon
-    )
-    if len(windows) == 0:
-        raise ValueError(
-            "Nothing to explain: no series has two known targets. Pass X, or history in context=."
-        )
-    full = windows.origin - panel.offsets[windows.series] >= fitted.context_length
-    windows = (windows.take(full) if full.any() else windows).thinned(asked.max_windows)
-    window = np.repeat(np.arange(len(windows)), fitted.horizon)
-    step = np.tile(np.arange(1, fitted.horizon + 1), len(windows))
-    inside = windows.origin[window] + step - 1 < panel.offsets[windows.series[window] + 1]
-    inside &= asked.keep(step)
-    if not inside.any():
-        raise ValueError(
-            f"horizons: no series of the known history has steps {list(asked.horizons or ())} "
-            "ahead of a known target. Leave horizons out, or pass X."
-        )
-    return _explain(
-        fitted, model, memory, panel, windows, window[inside], step[inside], None, asked
-    )
+    block = HistoryBlock.of(fitted, memory)
+    if len(block.windows) == 0:
+        raise ValueError(NO_HISTORY)
+    if block.full.any():
+        block = block.only_full()
+    part = block.take(evenly(len(block.windows), asked.max_windows), asked)
+    if len(part.window) == 0:
+        raise ValueError(no_such_horizon(asked))
+    return _explain(fitted, model, memory, part, asked)
 
 
 def explain_rows(
@@ -135,77 +64,30 @@ def explain_rows(
     """Explain the forecasts of given rows."""
     if len(plan.step) == 0:
         raise ValueError("explain: X has no row to explain.")
-    if asked.horizons is not None:
-        plan = _at_horizons(plan, asked)
-    max_windows = asked.max_windows
-    past = plan.step > fitted.horizon
-    if past.any():
-        raise ValueError(
-            f"explain: {int(past.sum())} rows lie past the horizon of {fitted.horizon} steps; what "
-            "is rolled forward rests on forecasts and cannot be explained. Leave them out."
-        )
-    windows, window, step = plan.windows, plan.window, plan.step
-    if len(windows) > max_windows:
-        chosen = np.linspace(0, len(windows) - 1, max_windows).round().astype(np.int64)
-        warnings.warn(
-            f"explain: {len(windows)} windows asked for, {max_windows} of them explained, evenly "
-            "spaced. Pass max_windows= for more.",
-            DataWarning,
-            stacklevel=3,
-        )
-        place = np.full(len(windows), -1)
-        place[chosen] = np.arange(max_windows)
-        kept = place[window] >= 0
-        windows, window, step = windows.take(chosen), place[window[kept]], step[kept]
-        known = (plan.real[kept], plan.categorical[kept])
-    else:
-        known = (plan.real, plan.categorical)
-    return _explain(fitted, model, memory, plan.panel, windows, window, step, known, asked)
+    block = RowBlock.of(plan, asked)
+    if len(block.windows) == 0:
+        raise ValueError(no_such_row(asked, np.unique(plan.step)))
+    warn_of_thinning(len(block.windows), asked)
+    part = block.take(evenly(len(block.windows), asked.max_windows), asked)
+    return _explain(fitted, model, memory, part, asked)
 
 
-def _at_horizons(plan: RowPlan, asked: Asked) -> RowPlan:
-    """Return the rows at the steps asked for, and their windows."""
-    kept = asked.keep(plan.step)
-    if not kept.any():
-        raise ValueError(
-            f"horizons: no row of X is at the steps {list(asked.horizons or ())} ahead of its last "
-            f"known target; they are at {sorted({int(step) for step in plan.step})}."
-        )
-    used, window = np.unique(plan.window[kept], return_inverse=True)
-    return replace(
-        plan,
-        windows=plan.windows.take(used),
-        window=window,
-        step=plan.step[kept],
-        real=plan.real[kept],
-        categorical=plan.categorical[kept],
-    )
-
-
-def _explain(
-    fitted: Fitted, model: Any, memory: Rows, panel: Panel, windows: WindowIndex,
-    window: np.ndarray, step: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None,
-    asked: Asked,
-) -> Explanation:  # fmt: skip
-    batch = gather(panel, windows, context_length=fitted.context_length, horizon=fitted.horizon)
-    if known is not None:
-        for name, values in zip(("future_real", "future_categorical"), known):
-            if name in batch:
-                batch[name][window, step - 1] = values
-    variables = _Variables.of(fitted, panel)
+def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked) -> Explanation:
+    panel, windows, window, step = part.panel, part.windows, part.window, part.step
+    variables = Variables.of(fitted, panel)
     variables.check_past(asked.lags_of)
-    inputs, loc, scale = _scale(model, batch)
-    outputs = run_in_chunks(model.network, inputs, return_attention=True)
+    seen = Seen.of(fitted, model, part)
+    batch, inputs, outputs, scale = seen.batch, seen.inputs, seen.outputs, seen.scale
+    quantiles = seen.quantiles
     series = windows.series
     task = Task(
         fitted, model, panel, windows, batch, window, step,
-        level_weights(fitted.levels, asked.quantile),
+        level_weights(fitted.levels, asked.quantile), asked.xla,
     )  # fmt: skip
-    quantiles = outputs["quantiles"].astype(np.float64) * scale + loc
     entry = np.arange(len(window))
     times = _times(fitted, panel, windows)
     context = fitted.context_length
-    branches = _branches(model.network, outputs, context, window, step)
+    branches = branches_of(model.network, outputs, context, window, step)
     evidence = _Evidence.of(task, outputs, branches, quantiles, memory, asked)
     found = Explanation(
         series_names=fitted.encoder.roles.series,
@@ -219,7 +101,14 @@ def _explain(
         context_length=context,
         weights=variables.weights(outputs, batch),
         roles=variables.roles,
-        sensitivity_shares=_sensitivity(fitted, model.network, inputs, outputs, variables),
+        sensitivity_shares=sensitivity(
+            fitted,
+            model.network,
+            inputs,
+            outputs["quantiles"],
+            variables,
+            most=len(windows) if "sensitivity" in asked.methods else CHANGED_WINDOWS,
+        ),
         median=task.in_user_units(entry, quantiles[window, step - 1, fitted.median]),
         lag_changes={
             name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
@@ -298,7 +187,7 @@ class _Evidence:
         return cls(attributed, paths, trust, regimes, use)
 
 
-def _branches(
+def branches_of(
     network: Any, outputs: dict, context: int, window: np.ndarray, step: np.ndarray
 ) -> tuple[Branch, ...]:
     """Return the attention of each explained forecast, and the steps that it could look at."""
@@ -316,14 +205,6 @@ def _branches(
         branch("short", short, steps, steps),
         branch("long", outputs["long_attention"], spans[:, 0], spans[:, 1] - 1),
     )
-
-
-def _scale(model: Any, batch: dict[str, np.ndarray]) -> tuple[dict, np.ndarray, np.ndarray]:
-    """Return the network's own inputs, and level and spread of each window."""
-    past, loc, scale = model.scaled(batch)
-    inputs = {key: value for key, value in batch.items() if key != "fallback_loc"}
-    inputs["past_real"] = ops.convert_to_numpy(past)
-    return inputs, ops.convert_to_numpy(loc), ops.convert_to_numpy(scale)
 
 
 def _times(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[pd.Index, pd.Index]:
@@ -355,7 +236,7 @@ def _target_values(
     return np.where(np.isfinite(scaled.reshape(-1)), found, np.nan)
 
 
-class _Variables:
+class Variables:
     """Names and places of the network's variables in the user's terms."""
 
     def __init__(self, past: list, future: list, static: list, roles: dict, parts: dict) -> None:
@@ -364,7 +245,7 @@ class _Variables:
         self.parts = parts
 
     @classmethod
-    def of(cls, fitted: Fitted, panel: Panel) -> _Variables:
+    def of(cls, fitted: Fitted, panel: Panel) -> Variables:
         """List them: reals first, then categories, as in the selection weights."""
         roles, calendar = fitted.encoder.roles, fitted.calendar
         target = roles.target
@@ -440,34 +321,51 @@ def _median(fitted: Fitted, inputs: dict[str, np.ndarray], quantiles: np.ndarray
     return quantiles[:, :, fitted.median] + _anchor(inputs)
 
 
-def _sensitivity(
-    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables
-) -> dict[Any, float] | None:
+def sensitivity(
+    fitted: Fitted, network: Any, inputs: dict, quantiles: np.ndarray, variables: Variables, *,
+    most: int,
+) -> dict[Any, float] | None:  # fmt: skip
     """Return each variable's share of the change when it is taken from another window.
 
     The donor is the window half the list away: another series or another season, never itself.
+    At most ``most`` windows, evenly spaced, are changed.
     """
     size = len(inputs["past_real"])
     if size < 2:
         return None
+    if size > most:
+        some = np.linspace(0, size - 1, most).round().astype(np.int64)
+        inputs = {name: value[some] for name, value in inputs.items()}
+        quantiles, size = quantiles[some], most
     donor = np.roll(np.arange(size), size // 2)
-    base = _median(fitted, inputs, outputs["quantiles"])
-    change = {}
-    for name, parts in variables.parts.items():
-        changed = dict(inputs)
-        for key, i in parts:
-            values = changed[key].copy()
-            values[..., i] = values[donor][..., i]
-            changed[key] = values
-        found = run_in_chunks(network, changed, times=len(variables.parts))
-        moved = _median(fitted, changed, found)
-        change[name] = float(np.abs(moved - base).mean())
+    base = _median(fitted, inputs, quantiles)
+    change: dict[Any, float] = {}
+    names = list(variables.parts)
+    per_pass = max(1, _CHANGED // size)
+    for first in range(0, len(names), per_pass):
+        some_names = names[first : first + per_pass]
+        changed = {
+            key: np.repeat(value[None], len(some_names), axis=0) for key, value in inputs.items()
+        }
+        for place, name in enumerate(some_names):
+            for key, i in variables.parts[name]:
+                changed[key][place, ..., i] = inputs[key][donor][..., i]
+        changed = {key: value.reshape(-1, *value.shape[2:]) for key, value in changed.items()}
+        moved = _median(fitted, changed, _quantiles(network, changed))
+        moved = np.abs(moved.reshape(len(some_names), *base.shape) - base)
+        change |= dict(zip(some_names, moved.mean(axis=(1, 2), dtype=np.float64).tolist()))
     total = sum(change.values()) or 1.0
     return {name: value / total for name, value in change.items()}
 
 
+def _quantiles(network: Any, inputs: dict) -> np.ndarray:
+    """Return (W, H, Q) by the function that is compiled already, with the attention."""
+    found: np.ndarray = run_in_chunks(network, inputs, only="quantiles", return_attention=True)
+    return found
+
+
 def _lag_change(
-    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: _Variables, name: Any,
+    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: Variables, name: Any,
     window: np.ndarray, step: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Return (T, H) mean absolute change over windows when one past value comes from a donor."""
@@ -486,7 +384,7 @@ def _lag_change(
         values = original.copy()
         values[:, past, i] = original[donor, past, i]
         changed = {**inputs, key: values}
-        moved = _median(fitted, changed, run_in_chunks(network, changed, times=context))
+        moved = _median(fitted, changed, _quantiles(network, changed))
         change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
         result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
     return result

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tsfusion.explain.averages import Averages, group_of, group_sizes
+
 if TYPE_CHECKING:
     from tsfusion.explain.attribution import Attribution
     from tsfusion.explain.regimes import MemoryUse
@@ -47,7 +49,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Averages):
     """What some forecasts looked at: attention over steps, weights of variables, sensitivities.
 
     Made by `tsfusion.FusionForecaster.explain`. Tables are built when first asked for, and each
@@ -148,7 +150,7 @@ class Explanation:
         source covers; lag and time are those of the last), ``weight``. Weights of one forecast,
         branch and head sum to 1; sources that could not be seen are left out.
         """
-        return self._attention.copy()
+        return self._attention.copy(deep=False)
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -156,7 +158,7 @@ class Explanation:
 
         The mean over the window's known steps; a block's weights sum to 1 per window.
         """
-        return self._selection.copy()
+        return self._selection.copy(deep=False)
 
     @property
     def forecast(self) -> pd.DataFrame:
@@ -191,7 +193,7 @@ class Explanation:
         ValueError
             If ``methods`` did not ask for it.
         """
-        return self._attribution.copy()
+        return self._attribution.copy(deep=False)
 
     @property
     def paths(self) -> pd.DataFrame:
@@ -277,70 +279,6 @@ class Explanation:
             table.dropna(subset="value").drop_duplicates(keys).sort_values(keys, ignore_index=True)
         )
 
-    def temporal_patterns(self) -> pd.DataFrame:
-        """Return how attention spreads over lags.
-
-        Columns: ``branch``, ``horizon``, ``lag`` (of a source's last step), ``source_width``,
-        ``mean``, ``p10``, ``p50``, ``p90``. Heads are averaged first; mean and quantiles are over
-        windows.
-        """
-        return self._patterns.copy()
-
-    def importance(self, groups: Any = None) -> pd.DataFrame:
-        """Return a row per variable, the most influential first.
-
-        Columns: ``variable``, ``role``, ``sensitivity`` (share of the mean absolute change of the
-        forecast, in units of each window, when the variable is replaced by that of another window;
-        NaN where only one window was explained), ``attribution`` (where it was asked for: share
-        of the mean absolute attribution of the variable's values together, in units of each
-        window), and the mean selection weights ``past``, ``future``, ``static`` (NaN where the
-        variable has no part). Ordered by attribution, else sensitivity.
-
-        Parameters
-        ----------
-        groups : dict or callable, default=None
-            Variables to take together, such as the columns that a one-hot encoder made of one: a
-            dict from a group's name to a list of variables, or a function from a variable to the
-            name of its group. A group's attribution is that of its values together, its
-            sensitivity and weights are the sums; its role is "several" where its variables differ.
-
-        Raises
-        ------
-        ValueError
-            If a group holds a variable that is not there, or two groups hold the same one.
-        TypeError
-            If ``groups`` is neither a dict nor a function.
-        """
-        group_of = _group_of(groups, list(self.roles))
-        names = list(dict.fromkeys(group_of.values()))
-        roles: dict[Any, set] = {name: set() for name in names}
-        for variable, name in group_of.items():
-            roles[name].add(self.roles[variable])
-        table = pd.DataFrame(
-            {
-                "variable": names,
-                "role": [
-                    min(roles[name]) if len(roles[name]) == 1 else "several" for name in names
-                ],
-            },
-            dtype=object,
-        )
-
-        def summed(values: Any) -> list[float]:
-            found = pd.Series([float(values.get(name, np.nan)) for name in group_of])
-            return found.groupby(list(group_of.values())).sum(min_count=1)[names].tolist()
-
-        table["sensitivity"] = summed(self.sensitivity_shares or {})
-        if self.attributed is not None:
-            shares = self._attribution_shares(group_of)
-            table["attribution"] = [shares[name] for name in names]
-        for block in ("past", "future", "static"):
-            weights = self.weights.get(block)
-            table[block] = summed({} if weights is None else weights.mean())
-        first = "attribution" if self.attributed is not None else "sensitivity"
-        order = table[first].fillna(table["past"]).to_numpy(dtype=float)
-        return table.iloc[np.argsort(-np.nan_to_num(order), kind="stable")].reset_index(drop=True)
-
     @property
     def lag_sensitivity(self) -> pd.DataFrame:
         """How the forecast hangs on single past values of the variables named in ``lags_of``.
@@ -368,63 +306,13 @@ class Explanation:
         table = pd.concat(parts, ignore_index=True)
         return table.sort_values(["variable", "horizon", "lag"], ignore_index=True)
 
-    def top_lags(
-        self, n: int = 5, variable: Any = None, *, branch: str | None = None
-    ) -> pd.DataFrame:
-        """Return the ``n`` lags that count most over all forecasts: ``lag``, ``weight``.
-
-        Parameters
-        ----------
-        n : int, default=5
-        variable : str, default=None
-            None ranks by mean attention; a variable named in ``lags_of`` by the sensitivity of the
-            forecast to it.
-        branch : {"all", "short", "long"}, default=None
-            Whose attention; None takes the one that sees single steps.
-
-        Returns
-        -------
-        DataFrame
-            The weight is the mean over the steps ahead that could look at that lag at all.
-        """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise ValueError(f"n: expected an integer >= 1, received {n!r}.")
-        if variable is None:
-            table = self._patterns_of(branch)
-            table = table.groupby("lag", as_index=False)["mean"].mean()
-            table = table.rename(columns={"mean": "weight"})
-        else:
-            table = self._lag_sensitivity_of(variable)
-            table = table.groupby("lag", as_index=False)["sensitivity"].mean()
-            table = table.rename(columns={"sensitivity": "weight"})
-        return table.nlargest(n, "weight").reset_index(drop=True)
-
     def summary(self) -> str:
         """Return a few sentences with the figures."""
         lines = [
             f"{len(self.window)} forecasts from {len(self.cutoffs)} windows were explained, each "
             f"with {self.context_length} past steps in view."
         ]
-        lags = self.top_lags(3)
-        named = ", ".join(
-            f"{int(lag)} ({weight:.1%})" for lag, weight in zip(lags["lag"], lags["weight"])
-        )
-        where = "" if len(self.branches) == 1 else f" within the {self.branches[0].name} window"
-        lines.append(f"Most attention per step{where} went to the lags {named}.")
-        table = self.importance()
-        if self.sensitivity_shares:
-            first = table.sort_values("sensitivity", ascending=False, kind="stable")
-            named = ", ".join(
-                f"{name} ({share:.0%})"
-                for name, share in zip(first["variable"][:3], first["sensitivity"][:3])
-            )
-            lines.append(f"The forecast is most sensitive to {named}.")
-        if self.attributed is not None:
-            named = ", ".join(
-                f"{name} ({share:.0%})"
-                for name, share in zip(table["variable"][:3], table["attribution"][:3])
-            )
-            lines.append(f"What moved it away from the baselines was {named}.")
+        lines += self._average_sentences()
         if self.path_table is not None:
             first = self.path_table.sort_values("share", ascending=False, kind="stable")
             named = ", ".join(
@@ -439,12 +327,6 @@ class Explanation:
             lines += self.trust_table["verdict"].tolist()
         return " ".join(lines)
 
-    def plot_attention(self, ax: Any = None, *, branch: str | None = None) -> Any:
-        """Draw mean attention by horizon and lag; see `tsfusion.plotting.plot_attention`."""
-        from tsfusion.plotting import plot_attention
-
-        return plot_attention(self, branch=branch, ax=ax)
-
     def plot_lag_sensitivity(self, variable: Any, ax: Any = None) -> Any:
         """Draw the sensitivity to single past values of a variable named in ``lags_of``."""
         from tsfusion.plotting import draw_lags
@@ -456,12 +338,6 @@ class Explanation:
             f"On which past values of {variable} the forecast hangs",
             ax,
         )
-
-    def plot_importance(self, ax: Any = None) -> Any:
-        """Draw the measures of each variable; see `tsfusion.plotting.plot_importance`."""
-        from tsfusion.plotting import plot_importance
-
-        return plot_importance(self, ax=ax)
 
     def plot_regimes(self, ax: Any = None, *, which: Any = None) -> Any:
         """Draw a series and its regimes; see `tsfusion.plotting.plot_regimes`."""
@@ -559,13 +435,6 @@ class Explanation:
 
         return load_explanation(path)
 
-    def _patterns_of(self, branch: str | None) -> pd.DataFrame:
-        """Return the rows of `temporal_patterns` of one branch, the first by default."""
-        names = [branch.name for branch in self.branches]
-        if branch is not None and branch not in names:
-            raise ValueError(f"branch: expected one of {names}, received {branch!r}.")
-        return self._patterns[self._patterns["branch"] == (branch or names[0])]
-
     def _lag_sensitivity_of(self, variable: Any) -> pd.DataFrame:
         """Return the rows of `lag_sensitivity` of one variable."""
         table = self.lag_sensitivity
@@ -605,7 +474,7 @@ class Explanation:
         """
         tables = {}
         if self.attributed is not None:
-            sizes = self._attribution_sizes(_group_of(None, list(self.roles)))
+            sizes = self._attribution_sizes(group_of(None, list(self.roles)))
             total = np.zeros((len(self.cutoffs), sizes.shape[1]))
             np.add.at(total, self.window, sizes)
             with np.errstate(invalid="ignore"):
@@ -613,26 +482,20 @@ class Explanation:
             tables["attribution"] = pd.DataFrame(shares, columns=pd.Index(self.roles, dtype=object))
         return tables | {name: table.copy() for name, table in self.weights.items()}
 
-    def _attribution_sizes(self, group_of: dict[Any, Any]) -> np.ndarray:
-        """Return (E, G) how far each group moved each forecast, in units of its window.
-
-        The values of a group are taken together.
-        """
+    def _attribution_sizes(self, named: dict[Any, Any]) -> np.ndarray:
+        """Return (E, G) how far each group moved each forecast, in units of its window."""
         found = self._given(self.attributed, "methods", "attribution")
-        spread = np.maximum(np.abs(self.spread), np.finfo(float).tiny)
-        place = {name: i for i, name in enumerate(dict.fromkeys(group_of.values()))}
-        total = np.zeros((len(spread), len(place)))
-        for key, value in found.values.items():
-            by_variable = value.reshape(len(value), -1, value.shape[-1]).sum(axis=1, dtype=float)
-            for i, name in enumerate(self.cells[key]):
-                total[:, place[group_of[name]]] += by_variable[:, i]
-        return np.abs(total) / spread[:, None]
+        return group_sizes(found.values, self.cells, self.spread, named)
 
-    def _attribution_shares(self, group_of: dict[Any, Any]) -> dict[Any, float]:
-        """Return the share of each group of variables."""
-        mean = self._attribution_sizes(group_of).mean(axis=0)
+    def _attribution_shares(self, named: dict[Any, Any]) -> dict[Any, float] | None:
+        if self.attributed is None:
+            return None
+        mean = self._attribution_sizes(named).mean(axis=0)
         shares = (mean / (mean.sum() or 1.0)).tolist()
-        return dict(zip(dict.fromkeys(group_of.values()), shares))
+        return dict(zip(dict.fromkeys(named.values()), shares))
+
+    def _mean_weights(self) -> dict[str, Any]:
+        return {block: table.mean() for block, table in self.weights.items()}
 
     @cached_property
     def _attribution(self) -> pd.DataFrame:
@@ -673,23 +536,30 @@ class Explanation:
     @cached_property
     def _attention(self) -> pd.DataFrame:
         steps = len(self.source_times) // max(len(self.cutoffs), 1)
-        parts = []
-        for branch in self.branches:
-            entry, head, source = np.nonzero(branch.scores)
-            window, last = self.window[entry], branch.last[source]
-            table = {
-                **self._labels(window),
-                "horizon": self.step[entry],
-                "target_time": self.target_times[entry],
-                "branch": np.full(len(entry), branch.name, dtype=object),
-                "head": head,
-                "lag": self.step[entry] - 1 - last,
-                "source_time": self.source_times[window * steps + self.context_length + last],
-                "source_width": last - branch.first[source] + 1,
-                "weight": branch.scores[entry, head, source],
-            }
-            parts.append(pd.DataFrame(table))
-        return pd.concat(parts, ignore_index=True)
+        looked = [np.nonzero(branch.scores) for branch in self.branches]
+
+        def joined(columns: Any) -> np.ndarray:
+            return np.concatenate(list(columns))
+
+        entry = joined(entry for entry, _, _ in looked)
+        window, step = self.window[entry], self.step[entry]
+        pairs = list(zip(self.branches, looked))
+        last = joined(branch.last[source] for branch, (_, _, source) in pairs)
+        width = joined((branch.last - branch.first + 1)[at[2]] for branch, at in pairs)
+        names = pd.Series([branch.name for branch in self.branches])
+        of_branch = np.repeat(np.arange(len(pairs)), [len(at[0]) for at in looked])
+        table = {
+            **self._labels(window),
+            "horizon": step,
+            "target_time": self.target_times[entry],
+            "branch": names.array.take(of_branch),
+            "head": joined(head for _, head, _ in looked),
+            "lag": step - 1 - last,
+            "source_time": self.source_times[window * steps + self.context_length + last],
+            "source_width": width,
+            "weight": joined(branch.scores[at] for branch, at in pairs),
+        }
+        return pd.DataFrame(table, copy=False)
 
     @cached_property
     def _selection(self) -> pd.DataFrame:
@@ -729,28 +599,3 @@ class Explanation:
             parts.append(result.reset_index())
             parts[-1].insert(0, "branch", branch.name)
         return pd.concat(parts, ignore_index=True)
-
-
-def _group_of(groups: Any, variables: list[Any]) -> dict[Any, Any]:
-    """Return the group of each variable, itself where it is in none."""
-    if groups is None:
-        return {name: name for name in variables}
-    if callable(groups):
-        return {name: groups(name) for name in variables}
-    if not isinstance(groups, dict):
-        raise TypeError(
-            "groups: expected a dict of names and lists of variables, or a function from a "
-            f"variable to the name of its group, received {groups!r}."
-        )
-    found: dict[Any, Any] = {}
-    for group, members in groups.items():
-        for name in members:
-            if name not in variables:
-                raise ValueError(
-                    f"groups: {group!r} holds {name!r}, which is no variable of the explanation: "
-                    f"{variables}."
-                )
-            if name in found:
-                raise ValueError(f"groups: {name!r} is in {found[name]!r} and in {group!r}.")
-            found[name] = group
-    return {name: found.get(name, name) for name in variables}

@@ -108,7 +108,9 @@ def knock_out(task: Task, rng: np.random.Generator) -> pd.DataFrame:
     forecast = task.in_user_units(entry, whole[at] @ task.weights)
     rows = []
     for path in paths:
-        less = run_in_chunks(task.model, task.batch, without=(path,)).astype(np.float64)
+        less = run_in_chunks(task.model, task.batch, rarely=True, without=(path,)).astype(
+            np.float64
+        )
         change = np.abs(task.in_user_units(entry, less[at] @ task.weights) - forecast)
         moved = np.abs(less[at] @ task.weights - whole[at] @ task.weights)
         ratio = (np.nan,) * 3

@@ -107,7 +107,7 @@ def _necessity(
         steps = np.broadcast_to(asked.any(axis=0), (len(windows), fitted.horizon))
         truth = Truth.of(donors.panel, windows, steps, fitted.levels)
         whole = run_in_chunks(task.model, batch).astype(np.float64)
-    less = run_in_chunks(task.model, batch, without=("attention",)).astype(np.float64)
+    less = run_in_chunks(task.model, batch, rarely=True, without=("attention",)).astype(np.float64)
     useful = truth.useful
     if not useful.any():
         missing = (np.nan,) * 3

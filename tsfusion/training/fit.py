@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 _SEED_LOCK = threading.RLock()
 
+# The average of the weights spans this part of a fit at most.
+_SPANS = 10
+
 # Steps times width from which XLA pays for the 10 to 15 seconds that it takes to compile.
 _XLA_WORK = {"fusion": 64_000, "tft": 12_800}
 
@@ -76,9 +79,9 @@ class TrainingPlan:
 
 
 # A long panel is seen in part in each epoch, so that early stopping looks often enough; the whole
-# of it is seen across epochs. A short one is seen several times in each: 15 epochs of two steps
+# of it is seen across epochs. A short one is seen several times in each: 10 epochs of two steps
 # leave a network where it began (132 months of passengers: five times the loss of a naive forecast,
-# and 28 % below it with 30 steps in each).
+# and below it with 30 steps in each).
 _LEAST_STEPS, _MOST_STEPS = 30, 100
 _MOST_VALIDATION_WINDOWS, _VALIDATION_BATCH = 1024, 256
 _MOST_AT_ONCE = 16
@@ -328,7 +331,9 @@ def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.CosineDecay(
             plan.learning_rate, steps, alpha=0.05, warmup_target=None
         )
-        averaged = {"use_ema": True, "ema_momentum": plan.averaging} if plan.averaging else {}
+        # Of the first weights, exp(-_SPANS) is left in the average at the end.
+        momentum = min(plan.averaging, max(1 - _SPANS / steps, 0.0))
+        averaged = {"use_ema": True, "ema_momentum": momentum} if plan.averaging else {}
         return adam(schedule, global_clipnorm=1.0, **averaged)
     if isinstance(plan.optimizer, str):
         optimizer = keras.optimizers.get(plan.optimizer)
