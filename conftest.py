@@ -9,11 +9,12 @@ collect_ignore = [] if importlib.util.find_spec("sktime") else ["tsfusion/adapte
 
 @pytest.fixture(autouse=True)
 def _examples_step_by_step(request):
-    """Run examples without tracing, as most tests: it takes longer than their tiny fits."""
+    """Fit those of docstrings in as few steps as have all windows, and trace nothing for them."""
     if not isinstance(request.node, pytest.DoctestItem):
         yield
         return
     from tests.conftest import eagerly
 
-    with eagerly(True):
+    with pytest.MonkeyPatch.context() as patch, eagerly(True):
+        patch.setattr("tsfusion.training.fit._LEAST_STEPS", 1)
         yield

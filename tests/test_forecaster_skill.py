@@ -15,7 +15,7 @@ def make(**parameters):
     return FusionForecaster(**{"horizon": 7, "context_length": 21, **ROLES, **SMALL, **parameters})
 
 
-def test_a_network_without_skill_is_told_of(history, eager, tiny, tmp_path):
+def test_a_network_without_skill_is_told_of(history, eager, tmp_path):
     with pytest.warns(SkillWarning, match=r"loss is .*naive forecast \((last|seas|mean).*epochs"):
         model = make().fit(history)
     assert list(model.validation_losses_) == [
