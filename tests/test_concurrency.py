@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 
 from tests.conftest import ROLES, SMALL, eagerly, small_panel
-from tests.tiny import Tiny
+from tests.tiny import Wide
 from tsfusion import FusionForecaster
 from tsfusion.models.factory import NETWORKS
 
@@ -56,7 +56,7 @@ def at_once(*functions):
 def test_two_fits_in_threads_give_what_they_give_alone(table, monkeypatch):
     # JAX would compile the fusion network four times.
     if keras.backend.backend() == "jax":
-        monkeypatch.setitem(NETWORKS, "fusion", Tiny)
+        monkeypatch.setitem(NETWORKS, "fusion", Wide)
     models = [make(random_state=seed) for seed in (1, 2)]
     alone = [clone(model).fit(table) for model in models]
     together = at_once(*[lambda model=model: clone(model).fit(table) for model in models])
@@ -95,7 +95,7 @@ def test_without_a_seed_every_fit_has_its_own(tiny, table):
 
 def _in_a_process(model, table):
     with eagerly(True), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "fusion", Tiny)
+        patch.setitem(NETWORKS, "fusion", Wide)
         return model.fit(table).predict(table[-5:])
 
 
