@@ -4,13 +4,18 @@ import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# JAX compiles every operation of an eager call; the tests need its results, not its speed.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-
 import numpy as np
 import pandas as pd
 import pytest
 
+# JAX compiles every operation of an eager call; the tests need its results, not its speed.
+ON_JAX = {
+    "KERAS_BACKEND": "jax",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+}
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.update({**ON_JAX, **os.environ})
 # TensorFlow and PyTorch are quickest step by step, JAX compiled.
 JIT = None if os.environ.get("KERAS_BACKEND") == "jax" else False
 
@@ -18,6 +23,11 @@ SMALL = {
     "hidden_size": 8, "num_heads": 2, "max_epochs": 1, "steps_per_epoch": 2, "batch_size": 16,
     "jit_compile": JIT, "verbose": 0, "random_state": 0,
 }  # fmt: skip
+
+
+def grid(values):
+    """Values of a parametrisation: all of them, but on JAX, which compiles each: the first."""
+    return list(values)[: 1 if os.environ.get("KERAS_BACKEND") == "jax" else None]
 
 
 def small_panel(n_series=3, n_steps=60, seed=0, freq="D"):
@@ -54,7 +64,7 @@ ROLES = {
 
 @contextlib.contextmanager
 def eagerly(on):
-    """Run TensorFlow step by step, or compiled, and go back to the other afterwards."""
+    """Run TensorFlow step by step, or compiled, and go back to how it ran before."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -62,9 +72,10 @@ def eagerly(on):
         return
     import tensorflow as tf
 
+    before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(on)
     yield
-    tf.config.run_functions_eagerly(not on)
+    tf.config.run_functions_eagerly(before)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,6 +100,15 @@ def compiled(eager):
     """Compile after all, as users do."""
     with eagerly(False):
         yield
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A network of one layer, for tests of what is around it: a fit takes a sixth of the time."""
+    from tests.tiny import Wide
+    from tsfusion.models.factory import NETWORKS
+
+    monkeypatch.setitem(NETWORKS, "fusion", Wide)
 
 
 @pytest.fixture(scope="session")

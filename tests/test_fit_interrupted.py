@@ -220,12 +220,14 @@ def _fit_of(folder):
 
 SCRIPT = """
 import os, sys
-import numpy as np
-from tests.test_fit_interrupted import At, kill, make, small_panel
+import keras, numpy as np
+from tests.test_fit_interrupted import NETWORKS, At, Tiny, kill, make, small_panel
 from tests.conftest import eagerly
 
 epoch, folder, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 table = small_panel(n_series=2, n_steps=40)
+if keras.backend.backend() != "torch":
+    NETWORKS["fusion"] = Tiny
 with eagerly(True):
     model = make(checkpoint_dir=folder or None, callbacks=At(kill, epoch) if epoch else None)
     model.set_params(steps_per_epoch=2)
@@ -251,8 +253,10 @@ def test_a_new_process_goes_on_after_a_kill(table, tmp_path):
     (folder / ".fit.checkpoint.0123456789abcdef.part").write_bytes(b"killed while writing")
     assert run(0, folder, tmp_path / "resumed.npz") == 0
     assert not list(folder.iterdir())
+    # The fusion network where it is quickly fitted: on JAX it takes a minute and a half.
+    network = FusionTransformer if keras.backend.backend() == "torch" else Tiny
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "fusion", FusionTransformer)
+        patch.setitem(NETWORKS, "fusion", network)
         undisturbed = make(steps_per_epoch=2).fit(table).model_.get_weights()
     with np.load(tmp_path / "resumed.npz", allow_pickle=False) as resumed:
         for name, weight in zip(resumed.files, undisturbed, strict=True):

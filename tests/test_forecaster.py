@@ -28,6 +28,17 @@ def close(a, b, tolerance=1e-5):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+@pytest.fixture(scope="module")
+def plain(history, eager):
+    """Fitted as `make()` is, with the network of `tiny`."""
+    from tests.tiny import Wide
+    from tsfusion.models.factory import NETWORKS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "fusion", Wide)
+        return make().fit(history)
+
+
 # What comes back
 
 
@@ -119,7 +130,7 @@ def test_a_known_future_value_changes_its_own_and_later_steps_only(fitted, futur
     assert moved[1, 3]
 
 
-def test_encoders_learn_from_training_rows_alone(history):
+def test_encoders_learn_from_training_rows_alone(tiny, history):
     changed = history.copy()
     late = changed["date"] >= changed["date"].max() - pd.Timedelta(days=4)
     changed.loc[late, "price"] = 1e6
@@ -134,20 +145,28 @@ def test_encoders_learn_from_training_rows_alone(history):
 # Determinism, copies
 
 
-def test_compiled_and_eager_fits_agree(fitted, compiled, history, future):
-    close(make().fit(history).predict(future), fitted.predict(future), 1e-4)
+def test_a_compiled_fit_is_the_eager_one_without_a_word(fitted, compiled, capfd, history, future):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Of two steps it has learned nothing, and says so.
+        warnings.simplefilter("ignore", SkillWarning)
+        found = make(verbose=0).fit(history).forecast(future)["mean"]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "epoch" not in err
+    close(found, fitted.forecast(future)["mean"], 1e-4)
 
 
 @on_every_backend
 @pytest.mark.heavy
-def test_the_same_seed_gives_the_same_numbers(history, future):
+def test_the_same_seed_gives_the_same_numbers(tiny, history, future):
     a, b = make().fit(history), make().fit(history)
     np.testing.assert_array_equal(a.predict(future), b.predict(future))
     c = make(random_state=1).fit(history)
     assert np.abs(a.predict(future) - c.predict(future)).max() > 0
 
 
-def test_fit_leaves_the_global_random_states_alone(history):
+def test_fit_leaves_the_global_random_states_alone(tiny, history):
     import random
 
     random.seed(5)
@@ -194,22 +213,22 @@ def test_a_failed_fit_leaves_a_fitted_estimator_as_it_was(fitted, history, futur
 # R1 time
 
 
-def test_time_may_be_an_index(history, future, fitted):
+def test_time_may_be_an_index(tiny, history, future, plain):
     indexed = make(time=None).fit(history.set_index("date"))
-    np.testing.assert_array_equal(indexed.predict(future.set_index("date")), fitted.predict(future))
+    np.testing.assert_array_equal(indexed.predict(future.set_index("date")), plain.predict(future))
     two = make(time=None, series=None).fit(history.set_index(["store", "date"]))
     np.testing.assert_array_equal(
-        two.predict(future.set_index(["store", "date"])), fitted.predict(future)
+        two.predict(future.set_index(["store", "date"])), plain.predict(future)
     )
     assert two.make_future_dataframe(2).index.names == ["store", "date"]
 
 
-def test_the_only_datetime_column_is_the_time(history, future, fitted):
+def test_the_only_datetime_column_is_the_time(tiny, history, future, plain):
     model = make(time=None).fit(history)
-    np.testing.assert_array_equal(model.predict(future), fitted.predict(future))
+    np.testing.assert_array_equal(model.predict(future), plain.predict(future))
 
 
-def test_without_a_time_rows_follow_directly_after_the_fitted_ones():
+def test_without_a_time_rows_follow_directly_after_the_fitted_ones(tiny):
     y = np.sin(np.arange(80) / 3)
     X = np.zeros((80, 1))
     model = FusionForecaster(horizon=5, context_length=10, **SMALL).fit(X, y)
@@ -221,7 +240,7 @@ def test_without_a_time_rows_follow_directly_after_the_fitted_ones():
 
 
 @pytest.mark.parametrize("kind", ["integer", "float", "period", "zone", "month"])
-def test_times_of_every_kind(kind):
+def test_times_of_every_kind(tiny, kind):
     n = 48
     times = {
         "integer": np.arange(n) * 5 + 100,
@@ -242,7 +261,7 @@ def test_times_of_every_kind(kind):
 # R3, R4
 
 
-def test_columns_without_a_role_are_known_unless_known_is_given(history):
+def test_columns_without_a_role_are_known_unless_known_is_given(tiny, history):
     model = make(known=None, max_epochs=1).fit(history)
     assert set(model._fitted.encoder.roles.known) == {"price", "event"}
     with pytest.warns(DataWarning, match="event"):
@@ -297,7 +316,7 @@ def test_an_unseen_series_is_answered_with_its_history(fitted, history, future):
     assert "new" in updated.series_
 
 
-def test_series_of_another_type_are_explained():
+def test_series_of_another_type_are_explained(tiny):
     frame = small_panel().assign(store=lambda f: f["store"].str[1:].astype(int))
     model = make().fit(frame)
     rows = model.make_future_dataframe(1).assign(price=1.0, event="none")
@@ -342,7 +361,7 @@ def test_gaps_missing_targets_and_short_series(panel):
     assert np.isfinite(model.predict(gappy)).all()
 
 
-def test_forecast_starts_after_the_last_known_target(panel, future):
+def test_forecast_starts_after_the_last_known_target(tiny, panel, future):
     frame = panel.copy()
     frame.loc[future.index, ["sales", "weather"]] = np.nan
     model = make().fit(frame)
@@ -354,7 +373,7 @@ def test_forecast_starts_after_the_last_known_target(panel, future):
 # R9, R10, other inputs
 
 
-def test_every_row_one_step():
+def test_every_row_one_step(tiny):
     days = pd.bdate_range("2024-01-01", periods=90)
     days = days.delete([10, 11, 40])
     frame = pd.DataFrame({"day": days, "y": np.arange(87) % 5.0})
@@ -374,14 +393,14 @@ def test_an_array_where_names_are_needed_says_how_to_get_a_frame(history):
         make().fit(history.to_numpy())
 
 
-def test_polars_and_pyarrow_frames(history, future, fitted):
+def test_polars_and_pyarrow_frames(tiny, history, future, plain):
     model = make().fit(pl.from_pandas(history))
-    usual = fitted.predict(future)
+    usual = plain.predict(future)
     close(model.predict(pl.from_pandas(future)), usual)
     close(model.predict(pl.from_pandas(future).to_arrow()), usual)
 
 
-def test_several_series_columns():
+def test_several_series_columns(tiny):
     frame = small_panel()
     frame["item"] = "a"
     frame = pd.concat([frame, frame.assign(item="b")])
@@ -392,7 +411,7 @@ def test_several_series_columns():
     assert len(table) == 12
 
 
-def test_row_weights_change_the_fit(history):
+def test_row_weights_change_the_fit(tiny, history):
     heavy = history.assign(w=np.where(history["store"] == "s0", 1.0, 0.0))
     a = make(weight="w").fit(heavy)
     b = make().fit(history)
@@ -401,7 +420,7 @@ def test_row_weights_change_the_fit(history):
     )
 
 
-def test_a_loss_optimizer_and_callbacks_of_keras_pass_through(history):
+def test_a_loss_optimizer_and_callbacks_of_keras_pass_through(tiny, history):
     import keras
 
     seen = []
@@ -430,7 +449,7 @@ def test_a_constant_target_and_extreme_scales_stay_finite():
             assert np.abs(values - frame["sales"]).mean() <= 30 * scale
 
 
-def test_a_large_offset_costs_no_precision():
+def test_a_large_offset_costs_no_precision(tiny):
     frame = small_panel()
     usual = make(known="price").set_params(known=["price", "event"]).fit(frame)
     far = make().fit(frame.assign(sales=frame["sales"] + 1e9))
@@ -515,7 +534,7 @@ def test_y_in_another_order_than_X(history):
         make(target=None).fit(history.drop(columns="sales"), y)
 
 
-def test_a_y_with_an_index_goes_with_rows_that_have_none(history):
+def test_a_y_with_an_index_goes_with_rows_that_have_none(tiny, history):
     rows, y = history.drop(columns="sales"), history["sales"]
     usual = make(target=None).fit(rows, y)
     shifted = y.set_axis(np.arange(len(y))[::-1])
@@ -559,18 +578,7 @@ def test_bad_futures(fitted, future):
         fitted.predict(future.assign(date=np.arange(len(future))))
 
 
-def test_nothing_is_printed_and_no_warning_is_given(compiled, capfd, history, future):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        # Of two steps it has learned nothing, and says so.
-        warnings.simplefilter("ignore", SkillWarning)
-        make(verbose=0).fit(history).forecast(future)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "epoch" not in err
-
-
-def test_progress_lines_go_to_standard_error(capfd, history):
+def test_progress_lines_go_to_standard_error(tiny, capfd, history):
     make(verbose=2).fit(history)
     out, err = capfd.readouterr()
     assert out == ""
@@ -646,7 +654,7 @@ def test_a_memory_is_trained_with_the_rest(history, future):
     assert np.isfinite(model.predict(future)).all()
 
 
-def test_a_warm_start_goes_on_from_the_present_weights(history, future):
+def test_a_warm_start_goes_on_from_the_present_weights(tiny, history, future):
     parameters = {**ROLES, **SMALL, "horizon": 7, "context_length": 9}
     model = FusionForecaster(**parameters, n_estimators=2, warm_start=True).fit(history)
     before = model.predict(future)

@@ -31,7 +31,7 @@ def test_a_network_without_skill_is_told_of(history, eager, tmp_path):
     assert again.skill_ == model.skill_
 
 
-def test_the_naive_losses_are_those_of_the_validation_rows(history, eager):
+def test_the_naive_losses_are_those_of_the_validation_rows(history, eager, tiny):
     model = make(horizon=1, validation_size=0.2).fit(history)
     panel = model._fitted.panel(model._memory)
     y = panel.real[:, 0].reshape(3, -1)
@@ -47,7 +47,7 @@ def test_the_naive_losses_are_those_of_the_validation_rows(history, eager):
 @pytest.mark.parametrize(
     "parameters", [{"loss": "mse"}, {"validation_size": 0.0}], ids=["own loss", "no tail"]
 )
-def test_nothing_is_said_where_nothing_can_be_compared(history, eager, parameters):
+def test_nothing_is_said_where_nothing_can_be_compared(history, eager, tiny, parameters):
     with warnings.catch_warnings():
         warnings.simplefilter("error", SkillWarning)
         model = make(**parameters).fit(history)
@@ -55,8 +55,7 @@ def test_nothing_is_said_where_nothing_can_be_compared(history, eager, parameter
     assert np.isnan(model.skill_)
 
 
-@pytest.mark.heavy
-def test_a_network_with_skill_is_not_told_of(eager):
+def test_a_network_with_skill_is_not_told_of(eager, tiny):
     # What comes next is a known column; no naive forecast sees it.
     rng = np.random.default_rng(0)
     price = rng.normal(size=400)
@@ -82,7 +81,7 @@ def test_the_defaults_learn_a_short_series(compiled):
     assert error.mean() < 35  # the last year again: 47.8
 
 
-def test_shuffled_labels_have_no_skill(eager):
+def test_shuffled_labels_have_no_skill(eager, tiny):
     rng = np.random.default_rng(1)
     table = pd.DataFrame({"t": np.arange(300), "price": rng.normal(size=300)})
     table["y"] = rng.permutation(3 * table["price"].to_numpy())

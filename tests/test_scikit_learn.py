@@ -84,7 +84,7 @@ def late(X, days=5):
     return X["date"] > X["date"].max() - pd.Timedelta(days=days)
 
 
-def test_a_pipeline_scales_columns_before_it(eager, X, y):
+def test_a_pipeline_scales_columns_before_it(eager, tiny, X, y):
     columns = ColumnTransformer(
         [("price", StandardScaler(), ["price"])],
         remainder="passthrough",
@@ -102,7 +102,7 @@ def test_a_pipeline_scales_columns_before_it(eager, X, y):
     assert list(pipe[-1].feature_names_in_) == ["price", "store", "date", "event"]
 
 
-def test_a_pipeline_of_arrays_has_columns_by_number(eager, X, y):
+def test_a_pipeline_of_arrays_has_columns_by_number(eager, tiny, X, y):
     numbers = X.assign(date=(X["date"] - X["date"].min()).dt.days, store=X["store"].factorize()[0])
     numbers = numbers[["store", "date", "price"]].to_numpy(float)
     pipe = make_pipeline(FunctionTransformer(), small(time=1, series=0))
@@ -111,13 +111,13 @@ def test_a_pipeline_of_arrays_has_columns_by_number(eager, X, y):
     assert np.isfinite(forecast).all()
 
 
-def test_names_for_an_array_get_the_advice_to_keep_names(eager, X, y):
+def test_names_for_an_array_get_the_advice_to_keep_names(eager, tiny, X, y):
     columns = ColumnTransformer([("price", StandardScaler(), ["price"])], remainder="passthrough")
     with pytest.raises(ValueError, match=r"set_output\(transform='pandas'\)"):
         make_pipeline(columns, small(**NAMES)).fit(X, y)
 
 
-def test_grid_search_by_time(eager, X, y):
+def test_grid_search_by_time(eager, tiny, X, y):
     split = PanelSplit(n_splits=2, horizon=5, **NAMES)
     search = GridSearchCV(
         small(**NAMES), {"hidden_size": [4, 8]}, cv=split, scoring="neg_mean_absolute_error"
@@ -127,7 +127,7 @@ def test_grid_search_by_time(eager, X, y):
     assert search.predict(X).shape == (len(X),)
 
 
-def test_randomized_search_by_time(eager, X, y):
+def test_randomized_search_by_time(eager, tiny, X, y):
     search = RandomizedSearchCV(
         small(**NAMES), {"dropout": [0.0, 0.1, 0.2]}, n_iter=2, random_state=0,
         cv=PanelSplit(n_splits=2, horizon=5, **NAMES),
@@ -135,7 +135,7 @@ def test_randomized_search_by_time(eager, X, y):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_halving_search_takes_epochs_for_its_resource(eager, X, y):
+def test_halving_search_takes_epochs_for_its_resource(eager, tiny, X, y):
     search = HalvingGridSearchCV(
         small(**NAMES), {"hidden_size": [4, 8]}, resource="max_epochs", min_resources=1,
         max_resources=2, factor=2, cv=PanelSplit(n_splits=2, horizon=5, **NAMES),
@@ -144,7 +144,7 @@ def test_halving_search_takes_epochs_for_its_resource(eager, X, y):
     assert search.best_estimator_.max_epochs == 2
 
 
-def test_cross_validation_of_positional_rows(eager, y):
+def test_cross_validation_of_positional_rows(eager, tiny, y):
     X = np.arange(40.0)[:, None] % 7
     scores = cross_val_score(
         small(beyond="roll"), X, y[:40].to_numpy(), cv=TimeSeriesSplit(n_splits=2, test_size=5),
@@ -153,7 +153,7 @@ def test_cross_validation_of_positional_rows(eager, y):
     assert np.isfinite(scores).all()
 
 
-def test_cross_validation_by_time(eager, X, y):
+def test_cross_validation_by_time(eager, tiny, X, y):
     scores = cross_val_score(
         small(**NAMES), X, y, cv=PanelSplit(n_splits=3, horizon=5, **NAMES),
         scoring="neg_mean_absolute_error", error_score="raise",
@@ -162,7 +162,7 @@ def test_cross_validation_by_time(eager, X, y):
     assert np.isfinite(scores).all()
 
 
-def test_a_transformed_target_comes_back_in_its_own_units(eager, X, y):
+def test_a_transformed_target_comes_back_in_its_own_units(eager, tiny, X, y):
     test = late(X)
     target = y + 100
     model = TransformedTargetRegressor(
@@ -172,21 +172,21 @@ def test_a_transformed_target_comes_back_in_its_own_units(eager, X, y):
     np.testing.assert_allclose(model.predict(X[test]), np.exp(inner.predict(X[test])), rtol=1e-6)
 
 
-def test_a_frozen_estimator_is_not_fitted_again(eager, X, y):
+def test_a_frozen_estimator_is_not_fitted_again(eager, tiny, X, y):
     model = small(**NAMES).fit(X, y)
     before = model.predict(X[:7])
     frozen = FrozenEstimator(model).fit(X[:20], y[:20])
     np.testing.assert_array_equal(frozen.predict(X[:7]), before)
 
 
-def test_a_vote_is_the_mean_of_its_voters(eager, X, y):
+def test_a_vote_is_the_mean_of_its_voters(eager, tiny, X, y):
     vote = VotingRegressor([("a", small(**NAMES)), ("b", small(**NAMES, hidden_size=4))])
     vote.fit(X, y)
     each = [voter.predict(X[-5:]) for voter in vote.estimators_]
     np.testing.assert_allclose(vote.predict(X[-5:]), np.mean(each, axis=0))
 
 
-def test_permutation_importance_of_known_columns(eager, X, y):
+def test_permutation_importance_of_known_columns(eager, tiny, X, y):
     model = small(**NAMES, learning_rate=0.02, steps_per_epoch=30).fit(X, y)
     found = permutation_importance(model, X, y, n_repeats=2, random_state=0)
     names = list(X.columns)
@@ -194,7 +194,7 @@ def test_permutation_importance_of_known_columns(eager, X, y):
     assert found.importances_mean[names.index("price")] != 0
 
 
-def test_context_is_routed_through_a_pipeline(eager, X, y, table):
+def test_context_is_routed_through_a_pipeline(eager, tiny, X, y, table):
     test = late(X)
     with sklearn.config_context(enable_metadata_routing=True):
         model = small(**NAMES, target="sales").set_predict_request(context=True)
@@ -204,7 +204,7 @@ def test_context_is_routed_through_a_pipeline(eager, X, y, table):
     assert (moved - pipe[-1].predict(X[test]) > 25).all()
 
 
-def test_a_clone_has_equal_parameters_and_nothing_learned(eager, X, y):
+def test_a_clone_has_equal_parameters_and_nothing_learned(eager, tiny, X, y):
     model = small(**NAMES).fit(X, y)
     twin = clone(model)
     assert twin.get_params() == model.get_params()
@@ -236,7 +236,7 @@ def test_a_wrong_parameter_is_told_its_range(X, y, parameter, value, text):
     assert parameter in str(caught.value)
 
 
-def test_rows_of_one_time_are_steps_where_every_row_is_one(eager):
+def test_rows_of_one_time_are_steps_where_every_row_is_one(eager, tiny):
     table = pd.DataFrame({"t": [1, 1, 2, 3, 3, 4, 5, 6, 6, 7], "y": np.arange(10.0)})
     model = small(time="t", target="y", freq="rows", horizon=1, context_length=3)
     with pytest.warns(UserWarning, match=r"3 rows have the time of another, the first 1"):

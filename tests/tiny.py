@@ -10,18 +10,41 @@ class Tiny(keras.Model):
 
     def __init__(self, horizon, quantiles, hidden_size, num_heads, dropout, **kwargs):
         super().__init__(name=kwargs["name"])
-        self.past = (kwargs["long_window"], kwargs["num_past_real"])
+        self.size = kwargs["long_window"] * kwargs["num_past_real"]
         self.drop = TimeSharedDropout(dropout, name="drop")
         self.hidden = keras.layers.Dense(hidden_size, activation="tanh", name="hidden")
         self.out = keras.layers.Dense(horizon * len(quantiles), name="out")
         self.shape_out = keras.layers.Reshape((horizon, len(quantiles)), name="shape")
 
     def build(self, input_shape=None):
-        self.hidden.build((None, self.past[0] * self.past[1]))
+        self.hidden.build((None, self.size))
         self.out.build((None, self.hidden.units))
         self.built = True
 
+    def read(self, inputs):
+        return keras.ops.reshape(inputs["past_real"], (-1, self.size))
+
     def call(self, inputs, training=None):
-        past = keras.ops.nan_to_num(inputs["past_real"])
-        past = keras.ops.reshape(past, (-1, self.past[0] * self.past[1]))
-        return self.shape_out(self.out(self.drop(self.hidden(past), training=training)))
+        hidden = self.hidden(keras.ops.nan_to_num(self.read(inputs)))
+        return self.shape_out(self.out(self.drop(hidden, training=training)))
+
+
+class Wide(Tiny):
+    """The same over every input, codes as numbers: no change of a table leaves it unmoved."""
+
+    def __init__(self, horizon, *args, **kwargs):
+        super().__init__(horizon, *args, **kwargs)
+        steps = {"past": kwargs["long_window"], "future": horizon, "static": 1}
+        self.sizes = {}
+        for role, count in steps.items():
+            self.sizes[f"{role}_real"] = count * kwargs[f"num_{role}_real"]
+            self.sizes[f"{role}_categorical"] = count * len(kwargs[f"{role}_cardinalities"])
+        self.size = sum(self.sizes.values())
+
+    def read(self, inputs):
+        parts = [
+            keras.ops.reshape(keras.ops.cast(inputs[name], "float32"), (-1, size))
+            for name, size in self.sizes.items()
+            if size
+        ]
+        return keras.ops.concatenate(parts, axis=1)

@@ -186,8 +186,8 @@ def check_compiled(case: Case) -> None:
     layer = make(case)
     expected = call(layer, case)
     model = as_model(case, layer)
-    # torch compiles for minutes; its graph mode is its eager mode.
-    for jit in (False, True) if BACKEND != "torch" else (False,):
+    # torch compiles for minutes; its graph mode is its eager mode, as is that of JAX.
+    for jit in {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]:
         model.compile(jit_compile=jit)
         assert_close(predict(model, case), expected)
 

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tests.conftest import ROLES, SMALL, small_panel
+from tests.conftest import ROLES, SMALL, eagerly, small_panel
+from tests.tiny import Wide
 from tsfusion import DataWarning, FusionForecaster, PanelSplit
 from tsfusion.evaluation import Baseline, backtest, baseline_forecast
 from tsfusion.evaluation.backtesting import _Progress
+from tsfusion.models.factory import NETWORKS
 
 COLUMNS = {"time": "date", "series": "store", "target": "sales"}
 NAMES = ["last_value", "seasonal_naive", "season_mean", "drift", "linear"]
@@ -320,13 +322,22 @@ def test_a_folder_of_other_data_is_refused(panel, tmp_path):
         backtest({"m": Noted()}, panel, **options)
 
 
+class Tiny(FusionForecaster):
+    """With a network of one layer, in the processes that joblib starts too."""
+
+    def fit(self, X, y=None):
+        with pytest.MonkeyPatch.context() as patch, eagerly(True):
+            patch.setitem(NETWORKS, "fusion", Wide)
+            return super().fit(X, y)
+
+
 @pytest.mark.slow
 def test_processes_change_nothing(panel, network):
-    models = {"net": network, "linear": "linear", "drift": "drift"}
+    models = {"net": Tiny(**network.get_params()), "linear": "linear", "drift": "drift"}
     options = {"horizon": 3, "n_windows": 2, **COLUMNS}
     alone = backtest(models, panel, **options)
     together = backtest(models, panel, n_jobs=2, **options)
-    # Workers compile the network; here it runs step by step where another test asked for it.
+    # Workers compile the forecast; here it runs step by step where another test asked for it.
     assert_frame_equal(alone, together, rtol=1e-4)
 
 

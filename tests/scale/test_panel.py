@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import ROLES, SMALL, small_panel
+from tests.conftest import ROLES, SMALL, grid, small_panel
 from tsfusion import BeyondHorizonWarning, FusionForecaster
 from tsfusion.scale import (
     backtest_panel,
@@ -77,7 +77,7 @@ def test_forecasts_are_those_of_the_estimator(table, path, whole):
 
 
 @on_every_backend
-@pytest.mark.parametrize("n_buckets", [1, 5, 40])
+@pytest.mark.parametrize("n_buckets", grid([5, 1, 40]))
 def test_numbers_do_not_hang_on_the_partition(table, path, whole, n_buckets):
     bucket = series_bucket(table, ["store"], n_buckets)
     shuffled = table.sample(frac=1, random_state=n_buckets)

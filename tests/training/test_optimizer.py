@@ -23,7 +23,6 @@ def test_the_average_of_weights_forgets_where_a_fit_began(steps, momentum):
     assert made.ema_momentum**steps < 1e-4  # what is left of the first weights
 
 
-
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernels")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_fused_adam_takes_the_steps_of_keras(compiled):

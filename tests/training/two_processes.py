@@ -1,4 +1,4 @@
-"""One of two processes that train together on JAX, or one that trains alone."""
+"""One of two processes that train together on JAX, or one that trains alone; table, then files."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def main():
-    folder, source, *ranks = Path(sys.argv[1]), *sys.argv[2:]
+    folder, *ranks = Path(sys.argv[1]), *sys.argv[2:]
     import keras
 
     distribution = None
@@ -16,37 +16,34 @@ def main():
         keras.distribution.initialize(ranks[0], 2, int(ranks[1]))
         distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
     from tests.conftest import ROLES, SMALL
+    from tests.tiny import Wide
     from tsfusion import FusionForecaster
+    from tsfusion.data import ParquetPanel
+    from tsfusion.models.factory import NETWORKS
+    from tsfusion.scale import files
 
+    NETWORKS["fusion"] = Wide
     options = {**SMALL, "max_epochs": 2, "steps_per_epoch": 3, "dropout": 0.0,
                "validation_size": 0.3, "learning_rate": 0.02}  # fmt: skip
     path = folder / "sales.parquet"
-    X = pd.read_parquet(path)
-    if source == "files":
-        from tests.tiny import Tiny
-        from tsfusion.data import ParquetPanel
-        from tsfusion.models.factory import NETWORKS
-        from tsfusion.scale import files
-
-        X = ParquetPanel(path, **ROLES, horizon=3, validation_size=0.3, max_memory="150kB")
-        assert X.n_chunks > 1
-        NETWORKS["fusion"] = Tiny
-        if distribution is None:
-            # What two ranks draw, by one.
-            reader = files.FileSource.reader
-            files.FileSource.reader = lambda self, **ask: reader(self, **{**ask, "shards": 2})
-    model = FusionForecaster(
-        horizon=3, context_length=14, **ROLES, **options, distribution=distribution
-    )
-    model.fit(X)
-    if distribution is None or ranks[1] == "0":
-        name = "alone" if distribution is None else "ranks"
-        np.savez(
-            folder / name, *model.model_.get_weights(), loss=model.history_["loss"],
-            val_loss=model.history_["val_loss"],
-        )  # fmt: skip
-        if source == "table":
-            model.save(folder / name)
+    panel = ParquetPanel(path, **ROLES, horizon=3, validation_size=0.3, max_memory="150kB")
+    assert panel.n_chunks > 1
+    if distribution is None:
+        # What two ranks draw, by one.
+        reader = files.FileSource.reader
+        files.FileSource.reader = lambda self, **ask: reader(self, **{**ask, "shards": 2})
+    name = "alone" if distribution is None else "ranks"
+    for source, X in (("table", pd.read_parquet(path)), ("files", panel)):
+        model = FusionForecaster(
+            horizon=3, context_length=14, **ROLES, **options, distribution=distribution
+        )
+        model.fit(X)
+        if distribution is None or ranks[1] == "0":
+            np.savez(
+                folder / f"{name} {source}", *model.model_.get_weights(),
+                loss=model.history_["loss"], val_loss=model.history_["val_loss"],
+            )  # fmt: skip
+            model.save(folder / f"{name} {source}")
     if distribution is not None:
         import jax
 
