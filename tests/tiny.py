@@ -1,8 +1,11 @@
 """A network of one layer, for tests of what is around the network."""
 
+import functools
+
 import keras
 
 from tsfusion.components._math import TimeSharedDropout
+from tsfusion.models import FusionTransformer
 
 
 class Tiny(keras.Model):
@@ -32,8 +35,10 @@ class Tiny(keras.Model):
 class Wide(Tiny):
     """The same over every input, codes as numbers: no change of a table leaves it unmoved."""
 
-    def __init__(self, horizon, *args, **kwargs):
-        super().__init__(horizon, *args, **kwargs)
+    # A file is checked against the parameters of the network that stands in it.
+    @functools.wraps(FusionTransformer.__init__)
+    def __init__(self, horizon, quantiles, hidden_size, num_heads, dropout, **kwargs):
+        super().__init__(horizon, quantiles, hidden_size, num_heads, dropout, **kwargs)
         steps = {"past": kwargs["long_window"], "future": horizon, "static": 1}
         self.sizes = {}
         for role, count in steps.items():
