@@ -1,7 +1,12 @@
 """The examples of other tools run, in tiny form."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,9 +14,11 @@ import pandas as pd
 import pytest
 
 from tests.tiny import Tiny
+from tsfusion import FusionForecaster
 from tsfusion.models.factory import NETWORKS
 
 pytestmark = [pytest.mark.backends, pytest.mark.heavy, pytest.mark.usefixtures("eager")]
+ROOT = Path(__file__).parents[1]
 SHORT = {"max_epochs": 1, "steps_per_epoch": 2, "context_length": 14, "jit_compile": False}
 
 
@@ -109,3 +116,38 @@ def test_forecasts_over_http(tmp_path, compiled):
         answer = client.post("/forecast", json=body)
         assert answer.status_code == 422
         assert re.search(message, answer.json()["detail"])
+
+
+@pytest.mark.slow
+def test_workers_of_ray_go_on_after_one_has_died(tmp_path):
+    reason = 'needs pip install "ray[train]"'
+    pytest.importorskip("ray.train", reason=reason, exc_type=ImportError)
+    pytest.importorskip("jax", reason="needs jax")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+    def start(name):
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "examples/train_ray.py"), "--folder", str(tmp_path / name)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    killed = start("killed")
+    told = ""
+    for line in killed.stdout:
+        told += line
+        worker = re.search(r"RayTrainWorker pid=(\d+)\).*epoch 1/3", line)
+        if worker:
+            os.kill(int(worker[1]), signal.SIGKILL)
+            break
+    told += killed.communicate(timeout=600)[0]
+    assert killed.returncode == 0, told[-3000:]
+    assert told.count("windows of 56 + 7 steps to train on") >= 4, "two workers, two attempts"
+    whole = start("whole")
+    told = whole.communicate(timeout=600)[0]
+    assert whole.returncode == 0, told[-3000:]
+    one, two = (
+        FusionForecaster.load(tmp_path / name / "model.tsfusion").model_.get_weights()
+        for name in ("killed", "whole")
+    )
+    for weights, expected in zip(one, two, strict=True):
+        np.testing.assert_array_equal(weights, expected)
