@@ -3,6 +3,7 @@
 import calendar
 import datetime
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -205,3 +206,10 @@ def test_parse_frequency():
     assert parse_frequency("24h") == parse_frequency("D") == Frequency("daily", 1)
     with pytest.raises(TypeError, match="freq: expected a pandas offset alias"):
         parse_frequency(7)
+
+
+def test_a_frequency_is_read_once(monkeypatch):
+    # Threads may forecast at once, and the filters of warnings belong to all of them.
+    expected = parse_frequency("17D")
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    assert parse_frequency("17D") == expected

@@ -5,6 +5,7 @@ Relies on pandas for offset aliases and calendar fields, and on NumPy alone othe
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import warnings
@@ -125,6 +126,15 @@ class CalendarFeatures:
     real_names: tuple[str, ...]
 
 
+@functools.lru_cache(maxsize=64)
+def _offset(freq: str) -> Any:
+    """Return pandas' offset; read once, since filters of warnings are shared by all threads."""
+    # Older pandas only warn of 'M' and 'H', and read them; here they are refused everywhere.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return to_offset(freq)
+
+
 def parse_frequency(freq: str) -> Frequency:
     """Unit and multiple of a pandas offset alias.
 
@@ -146,10 +156,7 @@ def parse_frequency(freq: str) -> Frequency:
     if not isinstance(freq, str):
         raise TypeError(f"freq: expected a pandas offset alias such as 'D', got {freq!r}.")
     try:
-        # Older pandas only warn of 'M' and 'H', and read them; here they are refused everywhere.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            offset: Any = to_offset(freq)
+        offset = _offset(freq)
     except (ValueError, Warning):
         raise ValueError(_unread(freq)) from None
     if offset is None or offset.n < 1:
