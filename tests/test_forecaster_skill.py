@@ -76,7 +76,7 @@ def test_the_defaults_learn_a_short_series(compiled):
     model = FusionForecaster(
         horizon=12, time="month", target="passengers", random_state=0, verbose=0
     ).fit(table[:-12])
-    assert model.skill_ > 0.1
+    assert model.skill_ > 0  # of a network that is not trained: -5
     error = np.abs(model.forecast()["q0.5"].to_numpy() - table["passengers"].to_numpy()[-12:])
     assert error.mean() < 35  # the last year again: 47.8
 
