@@ -30,7 +30,7 @@ NAMES = {"time": "date", "series": "store"}
 # Enough training for scikit-learn's least score on its own regression data.
 CHECKED = {
     "horizon": 1, "context_length": 24, "hidden_size": 8, "batch_size": 16, "dropout": 0,
-    "validation_size": 0, "learning_rate": 0.01, "averaging": 0.9, "jit_compile": False,
+    "validation_size": 0, "max_epochs": 15, "averaging": 0.9, "jit_compile": False,
     "verbose": 0,
 }  # fmt: skip
 ORDER_IS_TIME = "without a time column the order of the rows is the time"
