@@ -20,6 +20,7 @@ __all__ = [
     "WindowIndex",
     "ahead",
     "boundary_rows",
+    "evenly_spaced",
     "gather",
     "targets",
     "training_windows",
@@ -50,7 +51,14 @@ class WindowIndex:
         """Return at most ``most`` windows, evenly spaced."""
         if len(self) <= most:
             return self
-        return self.take(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+        return self.take(evenly_spaced(len(self), most))
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Return at most ``most`` of ``count`` places."""
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
 def _windows(

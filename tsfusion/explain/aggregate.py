@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tsfusion.data.encoder import Rows
+from tsfusion.data.windows import evenly_spaced
 from tsfusion.explain.attribution import Task, attribute, level_weights
 from tsfusion.explain.averages import AverageExplanation, group_sizes, lag_patterns
 from tsfusion.explain.build import CHANGED_WINDOWS, Variables, branches_of, sensitivity
@@ -22,7 +23,6 @@ from tsfusion.explain.parts import (
     Part,
     RowBlock,
     Seen,
-    evenly,
     no_such_horizon,
     no_such_row,
     warn_of_thinning,
@@ -214,8 +214,8 @@ def _averaged(
     counts: list[int], asked: Asked,
 ) -> AverageExplanation | None:  # fmt: skip
     """Explain evenly spaced windows of all blocks; None if no step asked for is among them."""
-    chosen = evenly(sum(counts), asked.max_windows)
-    sampled, changed = (evenly(len(chosen), most) for most in (_SAMPLED, CHANGED_WINDOWS))
+    chosen = evenly_spaced(sum(counts), asked.max_windows)
+    sampled, changed = (evenly_spaced(len(chosen), most) for most in (_SAMPLED, CHANGED_WINDOWS))
     donors = None
     if "attribution" in asked.methods:
         donors = Donors.of(fitted, fitted.panel(memory))

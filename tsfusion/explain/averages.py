@@ -14,10 +14,11 @@ __all__ = ["AverageExplanation", "Averages", "group_of", "group_sizes", "lag_pat
 class Averages:
     """The tables over all forecasts, for what holds their parts.
 
-    A subclass has ``roles``, ``sensitivity_shares`` and ``_patterns``, and the methods below that
-    raise.
+    A subclass has ``context_length``, ``roles``, ``sensitivity_shares`` and ``_patterns``, and the
+    methods below that raise.
     """
 
+    context_length: int
     roles: dict[Any, str]
     sensitivity_shares: dict[Any, float] | None
     _patterns: pd.DataFrame
@@ -142,8 +143,11 @@ class Averages:
 
         return plot_importance(self, ax=ax)
 
-    def _average_sentences(self) -> list[str]:
-        lines = []
+    def _average_sentences(self, forecasts: int, windows: int) -> list[str]:
+        lines = [
+            f"{forecasts} forecasts from {windows} windows were explained, each with "
+            f"{self.context_length} past steps in view."
+        ]
         lags = self.top_lags(3)
         named = ", ".join(
             f"{int(lag)} ({weight:.1%})" for lag, weight in zip(lags["lag"], lags["weight"])
@@ -238,11 +242,7 @@ class AverageExplanation(Averages):
 
     def summary(self) -> str:
         """Return a few sentences with the figures."""
-        first = (
-            f"{self.forecasts} forecasts from {self.windows} windows were explained, each with "
-            f"{self.context_length} past steps in view."
-        )
-        return " ".join([first, *self._average_sentences()])
+        return " ".join(self._average_sentences(self.forecasts, self.windows))
 
 
 def group_of(groups: Any, variables: list[Any]) -> dict[Any, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
-from tsfusion.data.windows import WindowIndex, ahead
+from tsfusion.data.windows import WindowIndex, ahead, evenly_spaced
 from tsfusion.exceptions import ExplanationWarning
 from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights, run_in_chunks
 from tsfusion.explain.donors import Donors
@@ -23,7 +23,6 @@ from tsfusion.explain.parts import (
     Part,
     RowBlock,
     Seen,
-    evenly,
     no_such_horizon,
     no_such_row,
     warn_of_thinning,
@@ -52,7 +51,7 @@ def explain_history(fitted: Fitted, model: Any, memory: Rows, asked: Asked) -> E
         raise ValueError(NO_HISTORY)
     if block.full.any():
         block = block.only_full()
-    part = block.take(evenly(len(block.windows), asked.max_windows), asked)
+    part = block.take(evenly_spaced(len(block.windows), asked.max_windows), asked)
     if len(part.window) == 0:
         raise ValueError(no_such_horizon(asked))
     return _explain(fitted, model, memory, part, asked)
@@ -68,7 +67,7 @@ def explain_rows(
     if len(block.windows) == 0:
         raise ValueError(no_such_row(asked, np.unique(plan.step)))
     warn_of_thinning(len(block.windows), asked)
-    part = block.take(evenly(len(block.windows), asked.max_windows), asked)
+    part = block.take(evenly_spaced(len(block.windows), asked.max_windows), asked)
     return _explain(fitted, model, memory, part, asked)
 
 
@@ -334,7 +333,7 @@ def sensitivity(
     if size < 2:
         return None
     if size > most:
-        some = np.linspace(0, size - 1, most).round().astype(np.int64)
+        some = evenly_spaced(size, most)
         inputs = {name: value[some] for name, value in inputs.items()}
         quantiles, size = quantiles[some], most
     donor = np.roll(np.arange(size), size // 2)

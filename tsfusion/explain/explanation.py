@@ -308,11 +308,7 @@ class Explanation(Averages):
 
     def summary(self) -> str:
         """Return a few sentences with the figures."""
-        lines = [
-            f"{len(self.window)} forecasts from {len(self.cutoffs)} windows were explained, each "
-            f"with {self.context_length} past steps in view."
-        ]
-        lines += self._average_sentences()
+        lines = self._average_sentences(len(self.window), len(self.cutoffs))
         if self.path_table is not None:
             first = self.path_table.sort_values("share", ascending=False, kind="stable")
             named = ", ".join(

@@ -18,7 +18,7 @@ from tsfusion.explain.attribution import run_in_chunks
 from tsfusion.prediction import Fitted, RowPlan
 
 __all__ = [
-    "METHODS", "NO_HISTORY", "Asked", "HistoryBlock", "Part", "RowBlock", "Seen", "evenly",
+    "METHODS", "NO_HISTORY", "Asked", "HistoryBlock", "Part", "RowBlock", "Seen",
     "no_such_horizon", "no_such_row", "warn_of_thinning",
 ]  # fmt: skip
 
@@ -129,13 +129,6 @@ def warn_of_thinning(count: int, asked: Asked) -> None:
             DataWarning,
             stacklevel=4,
         )
-
-
-def evenly(count: int, most: int) -> np.ndarray:
-    """Return at most ``most`` of ``count`` places, evenly spaced."""
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsfusion.data.windows import WindowIndex, gather, training_windows, validation_windows
+from tsfusion.data.windows import (
+    WindowIndex,
+    evenly_spaced,
+    gather,
+    training_windows,
+    validation_windows,
+)
 from tsfusion.explain.attribution import Attribution, Task, run_in_chunks
 from tsfusion.explain.donors import Batch, Donors
 from tsfusion.explain.explanation import Branch
@@ -210,7 +216,7 @@ def _removals(
     (2020), "ERASER", with values of other windows in place of the removed ones.
     """
     size = len(task.window)
-    some = np.linspace(0, size - 1, min(size, _MOST_REMOVED)).round().astype(np.int64)
+    some = evenly_spaced(size, _MOST_REMOVED)
     own = task.window[some]
     windows = task.windows.take(own)
     batch = {name: value[own] for name, value in task.batch.items()}

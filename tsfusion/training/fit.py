@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 _SEED_LOCK = threading.RLock()
 
-# The average of the weights spans this part of a fit at most.
+# The average of the weights spans one part in so many of a fit, at most.
 _SPANS = 10
 
 # Steps times width from which XLA pays for the 10 to 15 seconds that it takes to compile.
