@@ -14,9 +14,9 @@ model that has not learned the cause cannot show it.
   spread, so that every cell has a small say in each forecast, and this never comes near 1
 - variable: share of the cause in `importance()["attribution"]`; sensitivity and selection beside it
 - events: share of windows that `regimes()` calls unusual
-
-Not here yet: the seasons of 24 and 168 steps, the regime switch and the recurring motif of the
-design's list.
+- lags: of 24 and 168, how many are among the five lags of the cause with the largest attribution
+- AUROC: do windows of the rare state lie further from the usual attention than the others?
+- precision: share of the five nearest training windows that are in the same motif
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ class Case:
     roles: dict[str, Any]
     score: Callable[[Explanation, pd.DataFrame], Score]
     methods: tuple[str, ...] = ("attention", "attribution")
+    short: int = 8
+    memory: int = 0
+    plain: np.ndarray | None = None  # rows that can be known; all where None
 
 
 def _panel(rng: np.random.Generator, rho: float = 0.0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -91,6 +94,8 @@ def _recall(table: pd.DataFrame, weight: pd.Series, right: pd.Series) -> float:
 
 
 def _of_cells(values: pd.DataFrame, right: pd.Series) -> Score:
+    placed = values["lag"].notna()  # a static variable has no place in time
+    values, right = values[placed], right[placed]
     size = values["value"].abs()
     share = size[right].sum() / max(size.sum(), 1e-12)
     return {"cells": (_recall(values, size, right), 0.95), "(share)": (share, np.nan)}
@@ -174,6 +179,76 @@ def event(rng: np.random.Generator) -> Case:
     return _finish(rng, table, 3 * pulse, {"known": ["pulse"]}, score, pulse=pulse)
 
 
+def seasons(rng: np.random.Generator) -> Case:
+    table, x = _panel(rng)
+
+    def score(found: Explanation, _: pd.DataFrame) -> Score:
+        def hit(weight: pd.Series) -> float:
+            return len({24, 168} & set(weight.nlargest(5).index)) / 2
+
+        values = _lags(found)
+        values = values[values["variable"] == "x"]
+        attention = found.attention[found.attention["branch"] == "short"]
+        return {
+            "attention": (hit(attention.groupby("lag")["weight"].mean()), 1.0),
+            "lags": (hit(values["value"].abs().groupby(values["lag"]).mean()), 1.0),
+        }
+
+    mean = (_past(x, 24) + _past(x, 168)) / np.sqrt(2)
+    case = _finish(rng, table, mean, {"observed": ["x"]}, score, x=x)
+    case.short = 176
+    return case
+
+
+def switch(rng: np.random.Generator) -> Case:
+    """Make a cause that changes in known, rare stretches; of the last rows every other half."""
+    table, x = _panel(rng)
+    state = np.zeros_like(x)
+    for row in state:
+        for start in rng.choice(STEPS // 40, STEPS // 400, replace=False):
+            row[start * 40 : start * 40 + 20] = 1
+        row[-TEST // 2 :] = 1
+    mean = np.where(state == 1, _past(x, 5), _past(x, 2))
+
+    def score(found: Explanation, table: pd.DataFrame) -> Score:
+        regimes = found.regimes().assign(step=lambda some: some["cutoff"] + 1)
+        rare = regimes.merge(table, on=["series", "step"])["state"] == 1
+        rank = regimes["distance"].rank()
+        pairs = rare.sum() * (~rare).sum()
+        area = (rank[rare].sum() - rare.sum() * (rare.sum() + 1) / 2) / pairs
+        return {"AUROC": (float(area), 0.95)}
+
+    roles = {"observed": ["x"], "known": ["state"]}
+    case = _finish(rng, table, mean, roles, score, x=x, state=state)
+    case.methods = ("attention", "regimes")
+    return case
+
+
+MOTIFS, LENGTH = 4, 16
+
+
+def motifs(rng: np.random.Generator) -> Case:
+    """Make one of four shapes follow another; after five steps it is plain which it is."""
+    table, _ = _panel(rng)
+    shapes = rng.normal(size=(MOTIFS, LENGTH))
+    kind = np.repeat(rng.integers(MOTIFS, size=(SERIES, -(-STEPS // LENGTH))), LENGTH, 1)
+    kind = kind[:, :STEPS]
+    mean = shapes[kind, np.arange(STEPS) % LENGTH]
+
+    def score(found: Explanation, table: pd.DataFrame) -> Score:
+        near = found.prototypes
+        of = table.set_index(["series", "step"])["motif"]
+        ours = of.loc[list(zip(near["series"], near["cutoff"]))].to_numpy()
+        theirs = of.loc[list(zip(near["prototype_series"], near["prototype_cutoff"]))].to_numpy()
+        return {"precision": (float((ours == theirs).mean()), 0.9)}
+
+    case = _finish(rng, table, mean, {}, score)
+    case.table["motif"] = kind.reshape(-1)
+    case.methods, case.memory = ("attention", "memory"), 16
+    case.plain = (np.arange(STEPS) % LENGTH >= 6)[None].repeat(SERIES, 0).reshape(-1)
+    return case
+
+
 def noise(rng: np.random.Generator) -> Case:
     table, x = _panel(rng)
 
@@ -192,6 +267,9 @@ CASES: dict[str, Callable[[np.random.Generator], Case]] = {
     "correlated covariate": correlated,
     "lag by static": lag_by_static,
     "event pulse": event,
+    "seasons 24 and 168": seasons,
+    "regime switch": switch,
+    "recurring motif": motifs,
     "pure noise": noise,
 }
 
@@ -207,13 +285,15 @@ def run(name: str, seed: int, epochs: int) -> tuple[float, Score, pd.DataFrame, 
     case = CASES[name](np.random.default_rng(seed))
     roles = {"known": [], "observed": [], "static": [], **case.roles}
     model = FusionForecaster(
-        horizon=1, context_length=CONTEXT, short_window=8, time="step", series="series",
+        horizon=1, context_length=CONTEXT, short_window=case.short, time="step", series="series",
         target="y", freq=1, hidden_size=16, num_heads=2, dropout=0.0, learning_rate=5e-3,
         max_epochs=epochs, steps_per_epoch=60, patience=epochs, averaging=0.98, verbose=0,
-        random_state=seed, **roles,
+        random_state=seed, memory_size=case.memory, **roles,
     )  # fmt: skip
     late = (case.table["step"] >= STEPS - TEST).to_numpy()
     model.fit(case.table[~late])
+    if case.plain is not None:
+        late &= case.plain
     rows = case.table[late].drop(columns="y")
     quantiles = model.predict(rows, quantiles=LEVELS.tolist(), context=case.table)
     scale = np.array([NormalDist().inv_cdf(level) for level in LEVELS]) * NOISE
@@ -222,7 +302,7 @@ def run(name: str, seed: int, epochs: int) -> tuple[float, Score, pd.DataFrame, 
     pick = np.linspace(0, len(rows) - 1, 48).round().astype(int)
     if name == "event pulse":
         pick = np.flatnonzero(rows["pulse"].to_numpy())[:48]
-    if name == "pure noise":
+    if name in ("pure noise", "regime switch"):
         pick = np.arange(0, len(rows), 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1049,6 +1049,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         )  # fmt: skip
         from tsfusion.explain.build import explain_history, explain_rows
 
+        if self._calibration is not None:
+            asked = replace(asked, calibrated=self._calibrated)
         if rows is None:
             return explain_history(self._fitted, self.model_, memory, asked)
         plan = plan_rows(self._fitted, memory, rows)
@@ -1925,6 +1927,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         """Return (R,) the series of planned rows as codes of the memory, -1 where it has none."""
         codes = self._memory.labels.get_indexer(plan.panel.labels)
         return codes[plan.windows.series[plan.window]]
+
+    def _calibrated(self, values: np.ndarray, labels: pd.Index, step: np.ndarray) -> np.ndarray:
+        """Return (E, Q) calibrated quantiles of trained ones, in the network's units."""
+        assert self._calibration is not None
+        codes = self._memory.labels.get_indexer(labels)
+        return self._calibration.quantiles(values, codes, step, self.levels_)
 
     def _check_horizon(self, plan: RowPlan) -> None:
         past = plan.step > self._fitted.horizon

@@ -171,6 +171,21 @@ def test_quantiles_and_history_are_those_of_the_model_and_of_the_data(fitted, fu
     np.testing.assert_allclose(table["value"], last["sales"], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::tsfusion.exceptions.CalibrationWarning")
+def test_of_a_calibrated_forecaster_the_calibrated_quantiles_are_kept_too(fitted, future, history):
+    assert fitted.explain(future).calibrated is None
+    model = copy.copy(fitted).calibrate()
+    for rows in (future, None):
+        found = model.explain(rows, max_windows=5)
+        asked = future if rows is None else rows
+        assert not np.allclose(found.calibrated, found.quantiles)
+        assert found.calibrated.shape == found.quantiles.shape
+    found = model.explain(future)
+    expected = model.predict(asked, quantiles=list(found.levels))
+    np.testing.assert_allclose(found.calibrated, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found.quantiles, fitted.explain(future).quantiles)
+
+
 def test_tables_are_had_by_name(explanation):
     pd.testing.assert_frame_equal(explanation.to_frame("selection"), explanation.selection)
     pd.testing.assert_frame_equal(explanation.to_frame("importance"), explanation.importance())

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,7 +10,7 @@ from tests.report.made import made_explanation
 from tsfusion.exceptions import FileFormatError
 from tsfusion.explain import Explanation
 from tsfusion.explain.explanation import TABLES
-from tsfusion.files.archive import write_archive
+from tsfusion.files.archive import read_archive, write_archive
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,21 @@ def test_what_is_loaded_is_what_was_saved(explanation, tmp_path):
     # As it was: nothing of it is lost where it is saved again.
     found.save(tmp_path / "again.tsx")
     assert (tmp_path / "again.tsx").read_bytes() == path.read_bytes()
+
+
+def test_calibrated_quantiles_are_kept_and_may_be_absent(explanation, tmp_path):
+    path = tmp_path / "found.tsx"
+    moved = dataclasses.replace(explanation, calibrated=explanation.quantiles + 1)
+    moved.save(path)
+    np.testing.assert_array_equal(Explanation.load(path).calibrated, moved.calibrated)
+    # Files from before there were any.
+    manifest, arrays = read_archive(path)
+    del manifest["values"]["calibrated"]
+    write_archive(path, {name: manifest[name] for name in ("kind", "values")}, arrays)
+    assert Explanation.load(path).calibrated is None
+    dataclasses.replace(moved, calibrated=moved.calibrated[1:]).save(path)
+    with pytest.raises(FileFormatError, match="calibrated"):
+        Explanation.load(path)
 
 
 def test_of_several_columns_and_with_periods(explanation, tmp_path):

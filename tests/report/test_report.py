@@ -112,6 +112,22 @@ def test_the_page_holds_the_numbers_of_the_tables(explanation, written):
 
 
 @needs_altair
+def test_the_intervals_of_a_calibrated_forecaster_are_calibrated(explanation, written, tmp_path):
+    assert "it has not been calibrated" in written.text
+    wider = (explanation.quantiles - explanation.quantiles[:, [4]]) * 3 + explanation.median[
+        :, None
+    ]
+    moved = dataclasses.replace(explanation, calibrated=wider)
+    moved.to_html(tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert "Quantiles are calibrated" in page.text
+    shown = np.concatenate([one["quantiles"] for one in page.data["windows"]])
+    np.testing.assert_allclose(shown, wider[:, [0, 2, 4, 6, 8]], atol=2e-5)
+    with pytest.raises(ValueError, match="one of the two by a calibrated model"):
+        explanation.to_html(tmp_path / "both.html", ahead=moved)
+
+
+@needs_altair
 def test_what_a_backtest_adds_is_that_of_evaluation(written):
     frame, fixed = made_backtest(), written.data["fixed"]
     expected = reliability(frame)

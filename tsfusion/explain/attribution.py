@@ -9,6 +9,7 @@ import numpy as np
 
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex
+from tsfusion.explain.curves import Curve
 from tsfusion.explain.donors import Batch, Donors
 from tsfusion.explain.gradients import runner, slopes
 from tsfusion.prediction import Fitted
@@ -159,21 +160,24 @@ def run_in_chunks(
 def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) -> Attribution:
     r"""Attribute forecasts to the cells of their windows by integrated gradients.
 
-    With the forecast :math:`F` of a quantile at one step in the user's units, the window :math:`x`
-    and baselines :math:`b_1 \dots b_K` (training windows of the same phase, `Donors`):
+    With the forecast :math:`F` of a quantile at one step in the user's units, the window :math:`x`,
+    baselines :math:`b_1 \dots b_K` (training windows of the same phase, `Donors`) and a way
+    :math:`\gamma_k` from each to the window:
 
     .. math::
 
-        A_i = \frac{1}{K} \sum_k (x_i - b_{ki}) \int_0^1
-        \frac{\partial F}{\partial x_i}(b_k + \alpha (x - b_k)) \, d\alpha, \qquad
+        A_i = \frac{1}{K} \sum_k \int_0^1 \frac{\partial F}{\partial x_i}(\gamma_k(\alpha)) \,
+        \gamma_{ki}'(\alpha) \, d\alpha, \qquad
         \sum_i A_i = F(x) - \frac{1}{K} \sum_k F(b_k)
 
-    A real cell moves along the values before the window's own scaling, which is differentiated
-    through: level, spread and last value of the target are functions of the target's cells. A
-    category moves along the line between the embeddings of its two codes. An unknown cell is
-    unknown in the baselines too, and gets nothing. The integral is a Gauss-Legendre sum of six
-    points; a line whose sum is not yet the difference of its ends is halved, and so are its halves,
-    unless the sums of all lines to a forecast are so together.
+    Known and static reals go straight, and so does a category between the embeddings of its two
+    codes. The past of the target and of observed inputs goes in the values before the window's own
+    scaling, which is differentiated through (level, spread and last value of the target are
+    functions of the target's cells), so that its level and spread move evenly
+    (`tsfusion.explain.curves.Curve`). An unknown cell is unknown in the baselines too, and gets
+    nothing. The integral is a Gauss-Legendre sum of six points; a way whose sum is not yet the
+    difference of its ends is halved, and so are its halves, unless the sums of all ways to a
+    forecast are so together.
 
     Parameters
     ----------
@@ -192,7 +196,8 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
 
     References
     ----------
-    Sundararajan, Taly and Yan (2017), "Axiomatic Attribution for Deep Networks", ICML, equation 1.
+    Sundararajan, Taly and Yan (2017), "Axiomatic Attribution for Deep Networks", ICML, equation 1
+    and section 4.
     Erion et al. (2021), "Improving performance of deep learning models with axiomatic attribution
     priors and expected gradients", Nature Machine Intelligence 3, equation 3, for many baselines.
     """
@@ -327,9 +332,16 @@ class _Lines:
         width = (pieces.high - pieces.low)[:, None]
         place = pieces.low[:, None] + width * points
         x, b = self._ends(pieces.line)
-        height, found = run(
-            self._along(x, b, place, roles), self._weights(pieces.line, len(points))
+        # Target and observed inputs, which the model sees in units of the window.
+        own = slice(1 + self.task.panel.n_observed_real)
+        past = Curve.between(b["past_real"][..., own], x["past_real"][..., own])
+        curved, speed = past.at(place)
+        along = self._along(x, b, place, roles)
+        straight = along["past_real"][..., own]
+        along["past_real"][..., own] = np.where(
+            np.isfinite(straight), curved.reshape(straight.shape), straight
         )
+        height, found = run(along, self._weights(pieces.line, len(points)))
         height = height.astype(np.float64)
         entry = np.repeat(self.entry[pieces.line], len(points))
         factor = self.task.slope_of_units(entry, height).reshape(place.shape) * width * weights
@@ -344,6 +356,10 @@ class _Lines:
             mean = np.matmul(factor[:, None], slope.reshape(*place.shape, -1))
             mean = mean.reshape(moved.shape)
             parts[name] = np.where(still, 0, mean * np.where(still, 0, moved))
+            if name == "past_real":
+                slope = slope.reshape(*place.shape, *moved.shape[1:])[..., own]
+                mean = np.einsum("pn,pntv,pntv->ptv", factor, slope, speed)
+                parts[name][..., own] = np.where(np.isfinite(moved[..., own]), mean, 0)
         total = sum(
             part.reshape(len(pieces), -1).sum(axis=1, dtype=np.float64) for part in parts.values()
         )

@@ -84,6 +84,11 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
         level_weights(fitted.levels, asked.quantile), asked.xla,
     )  # fmt: skip
     entry = np.arange(len(window))
+    trained = quantiles[window, step - 1]
+    calibrated = None
+    if asked.calibrated is not None:
+        moved = asked.calibrated(trained, panel.labels[series[window]], step)
+        calibrated = fitted.in_user_units(panel, series[window], moved)
     times = _times(fitted, panel, windows)
     context = fitted.context_length
     branches = branches_of(model.network, outputs, context, window, step)
@@ -108,13 +113,13 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
             variables,
             most=len(windows) if "sensitivity" in asked.methods else CHANGED_WINDOWS,
         ),
-        median=task.in_user_units(entry, quantiles[window, step - 1, fitted.median]),
+        median=task.in_user_units(entry, trained[:, fitted.median]),
         lag_changes={
             name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
             for name in asked.lags_of
         },
         quantile=asked.quantile,
-        value=task.in_user_units(entry, quantiles[window, step - 1] @ task.weights),
+        value=task.in_user_units(entry, trained @ task.weights),
         spread=(panel.unit[series] * scale[:, 0, 0])[window],
         cells=variables.cells,
         attributed=evidence.attributed,
@@ -125,7 +130,8 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
         target=fitted.encoder.roles.target,
         target_values=_target_values(fitted, panel, windows, batch),
         levels=tuple(fitted.levels),
-        quantiles=fitted.in_user_units(panel, series[window], quantiles[window, step - 1]),
+        quantiles=fitted.in_user_units(panel, series[window], trained),
+        calibrated=calibrated,
     )
     _warn_of_attention(found, asked)
     return found

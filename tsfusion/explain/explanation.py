@@ -105,6 +105,9 @@ class Explanation(Averages):
         The trained quantile levels.
     quantiles : ndarray of float64, shape (E, Q)
         The forecasts of those levels in units of the target, before any calibration.
+    calibrated : ndarray of float64, shape (E, Q), or None
+        The same after it, as `tsfusion.FusionForecaster.forecast` gives them; None where the
+        forecaster was not calibrated. Everything else is about the quantiles of the network.
     """
 
     series_names: tuple[Any, ...]
@@ -134,6 +137,7 @@ class Explanation(Averages):
     target_values: np.ndarray = field(default_factory=lambda: np.zeros(0))
     levels: tuple[float, ...] = ()
     quantiles: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    calibrated: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from keras import ops
 
 from tsfusion.data.encoder import Rows
@@ -30,7 +32,11 @@ NO_HISTORY = "Nothing to explain: no series has two known targets. Pass X, or hi
 
 @dataclass(frozen=True)
 class Asked:
-    """What an explanation is to hold; made by `Asked.of`, which checks it."""
+    """What an explanation is to hold; made by `Asked.of`, which checks it.
+
+    ``calibrated`` makes calibrated quantiles of those of the network (E, Q), in its units, given
+    the series' labels and the steps ahead (E,).
+    """
 
     horizon: int
     max_windows: int
@@ -42,6 +48,7 @@ class Asked:
     baselines: int
     seed: int
     xla: bool = True
+    calibrated: Callable[[np.ndarray, pd.Index, np.ndarray], np.ndarray] | None = None
 
     @classmethod
     def of(

@@ -46,7 +46,8 @@ def load_explanation(path: str | os.PathLike) -> Explanation:
             )
         values = manifest.get("values")
         names = {one.name for one in fields(Explanation)}
-        if type(values) is not dict or set(values) != names:
+        # The one field that files did not have from the beginning.
+        if type(values) is not dict or names - set(values) - {"calibrated"} or set(values) - names:
             raise FileFormatError(f"expected the fields {sorted(names)}, received others.")
         decoder = Decoder(arrays)
         found = {name: decoder.decode(data, name) for name, data in values.items()}
@@ -109,6 +110,8 @@ def _check(found: Explanation) -> None:
     per_entry = {
         name: len(getattr(found, name)) for name in ("step", "target_times", "median", "value")
     }
+    if found.calibrated is not None:
+        per_entry["calibrated"] = len(found.calibrated)
     per_entry |= {f"branch {one.name}": len(one.scores) for one in found.branches}
     wrong = [name for name, size in per_entry.items() if size != entries]
     if wrong or len(found.series_labels) != windows or not found.branches:

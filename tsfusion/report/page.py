@@ -104,13 +104,19 @@ def _checked(
     if not isinstance(ahead, Explanation):
         raise TypeError(f"ahead: expected an Explanation, received {type(ahead).__name__}.")
     ours, theirs = (
-        (part.context_length, [branch.name for branch in part.branches], list(part.roles))
+        (
+            part.context_length,
+            [branch.name for branch in part.branches],
+            list(part.roles),
+            part.calibrated is None,
+        )
         for part in (explanation, ahead)
     )
     if ours != theirs:
         raise ValueError(
             "ahead: expected an explanation by the same model, received one of another context, "
-            "other branches of attention or other variables."
+            "other branches of attention or other variables, or one of the two by a calibrated "
+            "model."
         )
     return [explanation, ahead]
 
@@ -276,8 +282,12 @@ def _forecast(explanation: Explanation) -> tuple[str, str, str]:
     text = _figure(
         "fan",
         "forecast with its intervals",
-        "Choose a step by clicking on it, or with the slider above. Quantiles are those of the "
-        "network, before any calibration.",
+        "Choose a step by clicking on it, or with the slider above. "
+        + (
+            "Quantiles are those of the network: it has not been calibrated."
+            if explanation.calibrated is None
+            else "Quantiles are calibrated; all else is about the network, before that."
+        ),
         key=f'<ul class="key">{key}</ul>',
     )
     text += '<p id="said" aria-live="polite"></p>'

@@ -183,13 +183,12 @@ def _window(
 ) -> dict[str, Any]:
     entry = np.flatnonzero(part.window == window)
     entry = entry[np.argsort(part.step[entry], kind="stable")]
+    quantiles = part.quantiles if part.calibrated is None else part.calibrated
     found = {
         "cutoff": float(_numbers(part.cutoffs[[window]])[0]),
         "past": part.context_length,
         "step": part.step[entry].tolist(),
-        "quantiles": [
-            _rounded(row, part.spread[entry[0]]) for row in part.quantiles[entry][:, levels]
-        ],
+        "quantiles": [_rounded(row, part.spread[entry[0]]) for row in quantiles[entry][:, levels]],
         "shares": {name: _plain(table.iloc[window].round(4)) for name, table in shares.items()},
     }
     if part.regime_table is not None:
