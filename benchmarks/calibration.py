@@ -1,6 +1,6 @@
 """Do the intervals cover what they say: raw, calibrated, and rolled on through `update`.
 
-    python benchmarks/calibration.py [--sets etth1 bike exchange air] [--epochs 15] [--seed 0]
+    python benchmarks/calibration.py [--sets etth1 bike exchange air] [--epochs 10] [--seed 0]
     python benchmarks/calibration.py --data ../shared/data --methods cqr aci tracking
 
 The data sets of `accuracy.py`; one whose file is not there is left out. Each is fitted without its
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--sets", nargs="+", choices=[*DATASETS], default=[*DATASETS])
     parser.add_argument("--methods", nargs="*", choices=["cqr", "aci", "tracking"], default=["cqr"])
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--stride", type=int, default=23)
     parser.add_argument("--paths", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)

@@ -293,7 +293,7 @@ def run(name: str, seed: int, epochs: int) -> tuple[float, Score, pd.DataFrame, 
     late = (case.table["step"] >= STEPS - TEST).to_numpy()
     model.fit(case.table[~late])
     if case.plain is not None:
-        late &= case.plain
+        late = late & case.plain
     rows = case.table[late].drop(columns="y")
     quantiles = model.predict(rows, quantiles=LEVELS.tolist(), context=case.table)
     scale = np.array([NormalDist().inv_cdf(level) for level in LEVELS]) * NOISE

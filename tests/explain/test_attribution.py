@@ -245,6 +245,54 @@ def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted, monkey
 
 @pytest.mark.heavy
 @pytest.mark.backends
+def test_static_variables_go_first_one_after_the_other(fitted, monkeypatch):
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = WindowIndex(panel.offsets[:2] + 40, np.arange(2))
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    task = Task(
+        base, fitted.model_, panel, windows, batch, np.array([0, 1, 1]), np.array([3, 1, 7]),
+        level_weights(base.levels, 0.5),
+    )  # fmt: skip
+    donors = Donors.of(base, panel)
+    found = attribute(task, donors, 2, np.random.default_rng(0))
+    chosen = donors.choose(panel, windows, 2, np.random.default_rng(0))
+    before = donors.batch(panel, windows, batch, chosen)
+    own = np.arange(2).repeat(2)
+    real, kind = "static_real", "static_categorical"
+    middle = {name: {**before, name: batch[name][own]} for name in (real, kind)}
+    after = {**middle[real], kind: batch[kind][own]}
+
+    def forecasts(inputs):
+        at = [task.forecasts(inputs)[2 * task.window + k, task.step - 1] for k in (0, 1)]
+        return np.stack([task.in_user_units(np.arange(3), one) for one in at], axis=1)
+
+    first, last = forecasts(before), forecasts(after)
+    alone = {name: forecasts(middle[name]) - first for name in middle}
+    rest = {real: last - first - alone[kind], kind: last - first - alone[real]}
+    # One baseline goes one way round, the other the other.
+    ways = [
+        {
+            real: (alone[real][:, k] + rest[real][:, 1 - k]) / 2,
+            kind: (rest[kind][:, k] + alone[kind][:, 1 - k]) / 2,
+        }
+        for k in (0, 1)
+    ]
+    got = {name: found.values[name][:, 0] for name in middle}
+    assert any(
+        all(np.allclose(got[name], way[name], rtol=1e-3, atol=1e-4) for name in got) for way in ways
+    )
+    assert min(np.abs(value).max() for value in got.values()) > 1e-3
+    # All else is as if the baselines were of the same kind from the beginning.
+    monkeypatch.setattr(Donors, "batch", lambda *_: {**after})
+    again = attribute(task, donors, 2, np.random.default_rng(0))
+    for name, value in again.values.items():
+        expected = 0 if name in got else found.values[name]
+        np.testing.assert_allclose(value, expected + 0 * value, atol=1e-5)
+
+
+@pytest.mark.heavy
+@pytest.mark.backends
 def test_slopes_are_differences_of_values(fitted):
     base = fitted._fitted
     panel = base.panel(fitted._memory)

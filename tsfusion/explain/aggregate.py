@@ -18,6 +18,7 @@ from tsfusion.explain.donors import Donors
 from tsfusion.explain.explanation import Branch
 from tsfusion.explain.parts import (
     NO_HISTORY,
+    NO_ROWS,
     Asked,
     HistoryBlock,
     Part,
@@ -170,7 +171,7 @@ def average_rows(
     """Explain the forecasts of given rows, on average."""
     _check(asked)
     if len(rows) == 0:
-        raise ValueError("explain: X has no row to explain.")
+        raise ValueError(NO_ROWS)
     order = np.argsort(rows.series, kind="stable")
     steps: set[int] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,11 +171,14 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
         \gamma_{ki}'(\alpha) \, d\alpha, \qquad
         \sum_i A_i = F(x) - \frac{1}{K} \sum_k F(b_k)
 
-    Known and static reals go straight, and so does a category between the embeddings of its two
-    codes. The past of the target and of observed inputs goes in the values before the window's own
-    scaling, which is differentiated through (level, spread and last value of the target are
-    functions of the target's cells), so that its level and spread move evenly
-    (`tsfusion.explain.curves.Curve`). An unknown cell is unknown in the baselines too, and gets
+    First the static variables go, one after the other, in an order drawn by lot and its reverse:
+    what they moved is the difference of forecasts, and all else is attributed for a series of the
+    kind that it is. Then the rest goes at once. Known reals go straight, and so does a category
+    between the embeddings of its two codes. The past of the target and of observed inputs goes in
+    the values before the window's own scaling, which is differentiated through (level, spread and
+    last value of the target are functions of the target's cells), so that its level and spread
+    move evenly (`tsfusion.explain.curves.Curve`). An unknown cell is unknown in the baselines too,
+    and gets
     nothing. The integral is a Gauss-Legendre sum of six points; a way whose sum is not yet the
     difference of its ends is halved, and so are its halves, unless the sums of all ways to a
     forecast are so together.
@@ -206,17 +210,23 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
     size = len(task.window)
     entry, k = np.repeat(np.arange(size), count), np.tile(np.arange(count), size)
     own = task.window[entry]
-    lines = _Lines(task, baselines, count, entry, own, own * count + k)
     at = task.step[entry] - 1
-    ends = task.forecasts(task.batch)[own, at], task.forecasts(baselines)[lines.other, at]
-    end, start = (task.in_user_units(entry, values) for values in ends)
-    distance = end - start
+
+    def forecasts(inputs: Batch, window: np.ndarray) -> np.ndarray:
+        return task.in_user_units(entry, task.forecasts(inputs)[window, at])
+
+    end, start = forecasts(task.batch, own), forecasts(baselines, own * count + k)
     mean = start.reshape(size, count).mean(axis=1)
     forecast = end[::count]
+    static, baselines, start = _settle(
+        task, baselines, start, rng, lambda inputs: forecasts(inputs, own * count + k)
+    )
+    lines = _Lines(task, baselines, count, entry, own, own * count + k)
+    distance = end - start
     values = {
         name: np.zeros((size, *value.shape[1:]), np.float32)
         for name, value in task.batch.items()
-        if name.endswith(("_real", "_categorical"))
+        if name.endswith(("_real", "_categorical")) and not name.startswith("static")
     }
     samples = len(entry) * _NODES if task.xla else 0
     # Forecasts may lie next to their baselines by chance, where they are few.
@@ -228,8 +238,42 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
         pieces = lines.integrate(
             pieces, np.inf if last else tolerance, values, None if halvings else distance, samples
         )
+    values |= static
     total = sum(value.reshape(size, -1).sum(axis=1, dtype=np.float64) for value in values.values())
     return Attribution(values, forecast, mean, forecast - mean - total)
+
+
+def _settle(
+    task: Task, baselines: Batch, start: np.ndarray, rng: np.random.Generator,
+    forecasts: Callable[[Batch], np.ndarray],
+) -> tuple[dict[str, np.ndarray], Batch, np.ndarray]:  # fmt: skip
+    """Give baselines the static values of their windows, one variable after the other.
+
+    Return what each variable moved the forecasts by, (E, S), the baselines as they are then, and
+    their forecasts (L,), of which ``start`` are those before.
+    """
+    size = len(task.window)
+    count = len(start) // max(size, 1)
+    of = np.repeat(np.arange(len(task.windows)), count)
+    shares = {
+        name: np.zeros((size, value.shape[1]), np.float32)
+        for name, value in task.batch.items()
+        if name in ("static_real", "static_categorical")
+    }
+    columns = [(name, i) for name, share in shares.items() for i in range(share.shape[1])]
+    now = {**baselines, **{name: baselines[name].copy() for name in shares}}
+    # Every other baseline goes the opposite way round, so that pairs of variables share evenly.
+    order = [rng.permutation(len(columns)) for _ in range(-(-count // 2))]
+    order = [some for one in order for some in (one, one[::-1])][:count]
+    for place in range(len(columns)):
+        turn = [columns[one[place]] for one in order]
+        for k, (name, i) in enumerate(turn):
+            now[name][k::count, i] = task.batch[name][of[k::count], i]
+        moved = forecasts(now)
+        for k, (name, i) in enumerate(turn):
+            shares[name][:, i] += (moved - start)[k::count] / count
+        start = moved
+    return shares, now, start
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tsfusion.explain.donors import Donors
 from tsfusion.explain.explanation import Branch, Explanation
 from tsfusion.explain.parts import (
     NO_HISTORY,
+    NO_ROWS,
     Asked,
     HistoryBlock,
     Part,
@@ -62,7 +63,7 @@ def explain_rows(
 ) -> Explanation:
     """Explain the forecasts of given rows."""
     if len(plan.step) == 0:
-        raise ValueError("explain: X has no row to explain.")
+        raise ValueError(NO_ROWS)
     block = RowBlock.of(plan, asked)
     if len(block.windows) == 0:
         raise ValueError(no_such_row(asked, np.unique(plan.step)))

@@ -20,13 +20,17 @@ from tsfusion.explain.attribution import run_in_chunks
 from tsfusion.prediction import Fitted, RowPlan
 
 __all__ = [
-    "METHODS", "NO_HISTORY", "Asked", "HistoryBlock", "Part", "RowBlock", "Seen",
+    "METHODS", "NO_HISTORY", "NO_ROWS", "Asked", "HistoryBlock", "Part", "RowBlock", "Seen",
     "no_such_horizon", "no_such_row", "warn_of_thinning",
 ]  # fmt: skip
 
 METHODS = (
     "attention", "selection", "sensitivity", "attribution", "paths", "regimes", "memory",
 )  # fmt: skip
+NO_ROWS = (
+    "explain: X has no row to explain. Pass rows to forecast, or leave X out to explain windows of "
+    "the known history."
+)
 NO_HISTORY = "Nothing to explain: no series has two known targets. Pass X, or history in context=."
 
 
