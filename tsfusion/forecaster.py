@@ -125,7 +125,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         an error, or NaN.
     architecture : {"fusion", "tft"}, default="fusion"
         The network: `tsfusion.models.FusionTransformer`, which sees the last steps one by one and
-        all of them as patches, or the Temporal Fusion Transformer of Lim et al. (2021).
+        older ones as patches, or the Temporal Fusion Transformer of Lim et al. (2021).
     short_window : int, default=None
         Past steps that "fusion" sees one by one; None for two seasons, at least the horizon and
         at most 64.

@@ -29,7 +29,7 @@ from tsfusion.models.fusion_transformer import PATHS
 
 pytestmark = pytest.mark.backends
 
-B, T, S, L, H = 3, 6, 4, 4, 4
+B, T, S, L, H = 3, 6, 3, 2, 4
 PLAIN: dict[str, Any] = {
     "horizon": H, "quantiles": LEVELS, "hidden_size": 8, "num_heads": 2, "long_window": T,
     "short_window": S, "patch_length": L,
@@ -126,7 +126,9 @@ class Formulas(Paper):
 
     def tokens(self, window: dict[str, np.ndarray], mask: Any) -> Any:
         rows = []
-        for t in range(T):
+        steps = T - self.config["short_window"] or T
+        mask = mask[:steps]
+        for t in range(steps):
             real = window["past_real"][t]
             row = [np.nan_to_num(real), [0.0 if np.isnan(real[0]) else 1.0]]
             offset = 0
@@ -137,8 +139,8 @@ class Formulas(Paper):
                 offset += size
             rows.append(np.concatenate(row) if mask[t] else np.zeros(sum(map(len, row))))
         length = self.config["patch_length"]
-        count = 1 + -(-max(T - length, 0) // length)
-        pad = length * count - T
+        count = 1 + -(-max(steps - length, 0) // length)
+        pad = length * count - steps
         rows = [np.zeros_like(rows[0])] * pad + rows
         mask = [False] * pad + list(mask)
         found, known = [], []

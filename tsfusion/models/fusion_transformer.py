@@ -34,9 +34,9 @@ class FusionTransformer(WindowNetwork):
     r"""Forecast quantiles over a horizon from a short and a long window of the past.
 
     The last ``short_window`` steps go at full resolution through variable selection and a
-    recurrent encoder, the known future through a decoder that takes over its state. The whole
-    ``long_window`` is cut into patches, one token each. Every step of the horizon then attends to
-    both (`tsfusion.components.HierarchicalAttention`), and a linear map from the past target to
+    recurrent encoder, the known future through a decoder that takes over its state. What of the
+    ``long_window`` is older is cut into patches, one token each. Every step of the horizon then
+    attends to both (`tsfusion.components.HierarchicalAttention`), and a linear map from the past target to
     the horizon is added to all quantiles alike:
 
     .. math::
@@ -60,7 +60,7 @@ class FusionTransformer(WindowNetwork):
         Number of past steps, T.
     short_window : int, default=None
         How many of them, counted from the end, are seen at full resolution, S; None for all, at
-        most 48.
+        most 48. Where they are all, the patches hold the same steps once more.
     patch_length : int, default=None
         Steps in a token of the long window; None for as many as give at most 32 tokens.
     memory_size : int, default=0
@@ -240,7 +240,12 @@ class FusionTransformer(WindowNetwork):
 
     def token_spans(self) -> np.ndarray:
         """Return the first and one past the last step of each token of the long window, (P, 2)."""
-        return self.patches.token_spans(self.long_window)
+        return self.patches.token_spans(self._older)
+
+    @property
+    def _older(self) -> int:
+        """Steps that tokens cover: of the long window those before the short one, if any are."""
+        return self.long_window - self.short_window or self.long_window
 
     def call(
         self,
@@ -358,7 +363,9 @@ class FusionTransformer(WindowNetwork):
 
     def _tokens(self, inputs: dict[str, Any], mask: Any) -> tuple[Any, Any]:
         """Return the tokens of the long window, (B, P, D), and which of them hold anything."""
-        reals = ops.cast(inputs["past_real"], self.compute_dtype)
+        steps = self._older
+        mask = mask[:, :steps]
+        reals = ops.cast(inputs["past_real"][:, :steps], self.compute_dtype)
         known = ops.logical_not(ops.isnan(reals))
         columns = [
             ops.where(known, reals, ops.cast(0, reals.dtype)),
@@ -366,9 +373,14 @@ class FusionTransformer(WindowNetwork):
             ops.cast(known[..., :1], reals.dtype),
         ]
         if self.patch_codes is not None:
-            codes = embed_codes(self.patch_codes, "past", inputs)
+            older = {
+                name: value[:, :steps]
+                for name, value in inputs.items()
+                if name.startswith("past_") and name != "past_mask"
+            }
+            codes = embed_codes(self.patch_codes, "past", older)
             width = len(self.past_cardinalities) * _PATCH_CODE
-            columns.append(ops.reshape(codes, (-1, self.long_window, width)))
+            columns.append(ops.reshape(codes, (-1, steps, width)))
         tokens = self.patches(ops.concatenate(columns, axis=-1), mask=mask)
         return tokens + self.long_position, self.patches.compute_mask(None, mask)
 
