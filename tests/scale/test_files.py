@@ -9,10 +9,11 @@ from tests.conftest import ROLES, SMALL, small_panel
 from tests.tiny import Tiny
 from tsfusion import FusionForecaster
 from tsfusion.data import ParquetPanel
-from tsfusion.data.windows import training_windows
+from tsfusion.data.windows import WindowIndex, training_windows
 from tsfusion.models import FusionTransformer
 from tsfusion.models.factory import NETWORKS
 from tsfusion.scale import relayout
+from tsfusion.scale.files import _Wanted
 from tsfusion.scale.reader import FileWindows, WindowReader
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -196,6 +197,20 @@ def test_a_fit_that_was_interrupted_goes_on(both, folder, panel, tmp_path):
         make(checkpoint_dir=tmp_path / "c", validation_size=0.3).fit(
             read(folder, validation_size=0.3)
         )
+
+
+def test_windows_are_chosen_by_number_however_many_there_are():
+    count = np.array([3, 0, 5, 2])
+    every = WindowIndex(np.arange(10), np.repeat(np.arange(4), count))
+    chosen = _Wanted.of(count, 4)
+    expected = every.thinned(4)
+    first = np.cumsum(count) - count
+    np.testing.assert_array_equal(chosen.series, expected.series)
+    np.testing.assert_array_equal(chosen.place + first[chosen.series], expected.origin)
+    # A list of the windows themselves would take sixteen terabytes.
+    chosen = _Wanted.of(np.array([10**12 - 1, 1]), 3)
+    assert chosen.series.tolist() == [0, 0, 1]
+    assert chosen.place.tolist() == [0, 5 * 10**11, 0]
 
 
 def test_too_few_rows_for_a_validation_tail(tmp_path, tiny):

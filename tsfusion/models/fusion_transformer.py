@@ -36,8 +36,8 @@ class FusionTransformer(WindowNetwork):
     The last ``short_window`` steps go at full resolution through variable selection and a
     recurrent encoder, the known future through a decoder that takes over its state. What of the
     ``long_window`` is older is cut into patches, one token each. Every step of the horizon then
-    attends to both (`tsfusion.components.HierarchicalAttention`), and a linear map from the past target to
-    the horizon is added to all quantiles alike:
+    attends to both (`tsfusion.components.HierarchicalAttention`), and a linear map from the past
+    target to the horizon is added to all quantiles alike:
 
     .. math::
 

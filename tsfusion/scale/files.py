@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,12 @@ from tsfusion.data.encoder import Rows, _order
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import Panel, Units
 from tsfusion.data.parquet import ParquetPanel, _bytes, _Files, _named
-from tsfusion.data.windows import WindowIndex, training_windows, validation_windows
+from tsfusion.data.windows import (
+    WindowIndex,
+    evenly_spaced,
+    training_windows,
+    validation_windows,
+)
 from tsfusion.exceptions import DataWarning
 from tsfusion.prediction import Fitted, known_end
 from tsfusion.scale.reader import FileWindows, WindowReader, concatenated, pieces
@@ -303,13 +307,13 @@ def _sample(
     panel: ParquetPanel, fitted: Fitted, labels: pd.Index, counts: _Counts
 ) -> tuple[Panel, WindowIndex, WindowIndex]:
     """Return a panel of the windows that a fit in memory would validate on, and compare with."""
-    from tsfusion.training.fit import evenly
+    from tsfusion.training.fit import how_many
 
     shape = {"context_length": fitted.context_length, "horizon": fitted.horizon}
     boundary = fitted.encoder.boundary
     wanted = [
-        _Wanted.of(counts.training, lambda every: every.thinned(_MOST_WINDOWS)),
-        _Wanted.of(counts.validation, lambda every: evenly(every)[0]),
+        _Wanted.of(counts.training, _MOST_WINDOWS),
+        _Wanted.of(counts.validation, how_many(int(counts.validation.sum()))[0]),
     ]
     chunk_of = panel.chunk_of_series()[panel.series.get_indexer(labels)]
     cuts: list[Panel] = []
@@ -353,11 +357,12 @@ class _Wanted:
     numbers: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
-    def of(cls, count: np.ndarray, choose: Callable[[WindowIndex], WindowIndex]) -> _Wanted:
-        """Choose among as many windows of each series, in the order of the series."""
-        n = int(count.sum())
-        # Numbers in place of windows: which ones are taken hangs on how many there are.
-        number = choose(WindowIndex(np.arange(n), np.arange(n))).origin if n else np.zeros(0, int)
+    def of(cls, count: np.ndarray, most: int) -> _Wanted:
+        """Choose at most so many among ``count`` windows of each series, in their order.
+
+        As `WindowIndex.thinned` would, but by number: the windows of all files are no list.
+        """
+        number = evenly_spaced(int(count.sum()), most)
         ends = np.cumsum(count)
         series = np.searchsorted(ends, number, side="right")
         return cls(series, number - (ends - count)[series])

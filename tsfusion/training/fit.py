@@ -301,9 +301,15 @@ def _callbacks(
 
 def evenly(validation: WindowIndex, share: Share = ALONE) -> tuple[WindowIndex, int]:
     """Return the windows to validate on, which fill batches of one shape, and its size."""
-    size = share.rounded(min(len(validation), _VALIDATION_BATCH))
-    most = min(len(validation), _MOST_VALIDATION_WINDOWS)
-    return validation.thinned(most - most % size), size
+    count, size = how_many(len(validation), share)
+    return validation.thinned(count), size
+
+
+def how_many(validation: int, share: Share = ALONE) -> tuple[int, int]:
+    """Return how many of so many windows to validate on, and how many at a time."""
+    size = share.rounded(min(validation, _VALIDATION_BATCH))
+    most = min(validation, _MOST_VALIDATION_WINDOWS)
+    return most - most % size if size else 0, size
 
 
 def _at_once(steps: int) -> int:
