@@ -307,9 +307,11 @@ def evenly(validation: WindowIndex, share: Share = ALONE) -> tuple[WindowIndex, 
 
 def how_many(validation: int, share: Share = ALONE) -> tuple[int, int]:
     """Return how many of so many windows to validate on, and how many at a time."""
+    if validation == 0:
+        return 0, 0
     size = share.rounded(min(validation, _VALIDATION_BATCH))
     most = min(validation, _MOST_VALIDATION_WINDOWS)
-    return most - most % size if size else 0, size
+    return most - most % size, size
 
 
 def _at_once(steps: int) -> int:
