@@ -12,6 +12,7 @@ from tests.conftest import ROLES, SMALL, small_panel
 from tsfusion import BeyondHorizonWarning, DataWarning, FusionForecaster
 from tsfusion.data import TargetScaler
 from tsfusion.data.roles import resolve_roles
+from tsfusion.learning import encode
 from tsfusion.quantiles import mean_of_quantiles
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -172,7 +173,7 @@ def test_robust_columns_and_rare_categories(history):
     roles = resolve_roles(spoilt, **ROLES)
     model = make(scaler="robust", max_categories=2)
     with pytest.warns(DataWarning, match="Column 'event' has 4 categories.* 2 most frequent"):
-        encoder = model._encode(spoilt, None, roles, (0.5,), 0.1).fitted.encoder
+        encoder = encode(model, spoilt, None, roles, (0.5,), 0.1).fitted.encoder
     assert encoder.vocabularies["event"].tolist() == ["a", "b"]
     assert encoder.scale["weather"] < 10
 

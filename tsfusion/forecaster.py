@@ -5,11 +5,10 @@ Written in scikit-learn's vocabulary; Keras is imported when it is first needed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,19 +19,29 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from tsfusion.data.calendar import default_context_length
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame
-from tsfusion.data.panel import CalendarCodes, Panel, Units
+from tsfusion.data.panel import Panel
 from tsfusion.data.roles import INDEX, resolve_roles
 from tsfusion.data.scaling import TargetScaler
-from tsfusion.data.time_features import HOLIDAY_NAMES, holiday_calendar
-from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
+from tsfusion.data.time_features import HOLIDAY_NAMES
 from tsfusion.exceptions import (
     BeyondHorizonWarning,
     CalibrationWarning,
     DataWarning,
     SkillWarning,
+)
+from tsfusion.learning import (
+    Learned,
+    calibrating,
+    check_parts_of_keras,
+    check_same_network,
+    check_same_shape,
+    check_windows,
+    checkpoint_of,
+    learn,
+    train_members,
+    validation_losses,
 )
 from tsfusion.prediction import (
     Fitted,
@@ -413,9 +422,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"num_heads: expected a divisor of hidden_size={self.hidden_size}, received "
                 f"{self.num_heads}."
             )
-        self._check_windows()
-        self._check_keras_objects()
-        options = self._calibrating()
+        check_windows(self)
+        check_parts_of_keras(self)
+        options = calibrating(self)
         files = open_files(self, X, y)
         frame = as_frame(X, self._column_names()) if files is None else files.frame
         if files is None:
@@ -443,11 +452,11 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         levels = tuple(sorted({*_BASE_LEVELS, *asked}))
         again = self.warm_start and hasattr(self, "_fitted")
         if again:
-            self._check_same_shape(roles, levels)
+            check_same_shape(self, roles, levels)
         if files is None:
-            learned = self._learn(frame, _aligned(y, X), roles, levels, again)
+            learned = learn(self, frame, _aligned(y, X), roles, levels, again)
         else:
-            learned = _Learned(**files.learn(roles, levels))
+            learned = Learned(**files.learn(roles, levels))
         if options is not None and len(learned.validation) == 0:
             raise ValueError(
                 f"calibration={self.calibration!r}: expected a validation tail to calibrate on, "
@@ -457,15 +466,15 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         architecture = self._architecture(learned.panel, learned.fitted)
         weights: list[np.ndarray] | None = None
         if again:
-            _check_same_network(architecture, self._architecture_)
+            check_same_network(architecture, self._architecture_)
             weights = self.model_.get_weights()
-        with self._checkpoint(learned, architecture, weights) as checkpoint:
-            model, histories = self._train(learned, architecture, weights, checkpoint)
+        with checkpoint_of(self, learned, architecture, weights) as checkpoint:
+            model, histories = train_members(self, learned, architecture, weights, checkpoint)
             state = {
                 "model_": model,
                 "history_": histories[0],
                 "histories_": histories,
-                "validation_losses_": self._validation_losses(learned, histories),
+                "validation_losses_": validation_losses(self, learned, histories),
                 "levels_": levels,
                 "context_length_": learned.fitted.context_length,
                 "freq_": learned.fitted.encoder.timeline.freq,
@@ -1500,112 +1509,6 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         kept = again | (origin >= new[series])
         return calibration.roll(series[kept], origin[kept], scores[kept], n_series)
 
-    def _learn(
-        self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, again: bool
-    ) -> _Learned:
-        """Encode the data; without enough rows for a validation tail, do without one."""
-
-        def encode(validation_size: float) -> _Learned:
-            if again:
-                return self._encode_again(frame, y, validation_size)
-            return self._encode(frame, y, roles, levels, validation_size)
-
-        learned = encode(float(self.validation_size))
-        if len(learned.training) == 0 and learned.fitted.encoder.boundary is not None:
-            learned = encode(0.0)
-        if len(learned.training) == 0:
-            known = int(np.isfinite(learned.rows.target).sum())
-            few = f" Found array with {len(frame)} sample(s), a minimum of 2 is required."
-            raise ValueError(
-                f"No window to train on: of {len(frame)} rows {known} have a known target. "
-                f"Expected at least one series with two of them.{few if len(frame) < 2 else ''}"
-            )
-        return learned
-
-    def _encode(
-        self, frame: pd.DataFrame, y: Any, roles: Any, levels: tuple, validation_size: float
-    ) -> _Learned:
-        encoder = PanelEncoder(
-            roles, self.freq, scaler=self.scaler, max_categories=self.max_categories
-        )
-        rows = encoder.fit(frame, y, validation_size=validation_size, horizon=self.horizon)
-        train = slice(None) if encoder.boundary is None else rows.ordinal < encoder.boundary
-        transform = self.target_transform
-        fitted = Fitted(
-            encoder=encoder,
-            calendar=CalendarCodes.learn(
-                encoder.timeline,
-                rows.ordinal[train],
-                rows,
-                rows.series[train],
-                functions=self.time_features,
-                holidays=holiday_calendar(self.holidays, encoder),
-            ),
-            units=Units.learn(
-                rows,
-                encoder.boundary,
-                TargetScaler(transform) if isinstance(transform, str) else transform,
-            ),
-            context_length=0,
-            horizon=int(self.horizon),
-            levels=levels,
-        )
-        panel = fitted.panel(rows)
-        fitted = replace(fitted, context_length=self._context(encoder, panel.lengths))
-        return _Learned.of(fitted, rows, panel)
-
-    def _encode_again(self, frame: pd.DataFrame, y: Any, validation_size: float) -> _Learned:
-        """Read more data as the present encoder does: the network knows its codes and units."""
-        encoder, rows = self._fitted.encoder.read_training(
-            frame,
-            y,
-            validation_size=validation_size,
-            horizon=self._fitted.horizon,
-            memory=self._memory,
-        )
-        fitted = replace(self._fitted, encoder=encoder)
-        fitted.check_history(rows)
-        return _Learned.of(fitted, rows, fitted.panel(rows))
-
-    def _check_same_shape(self, roles: Any, levels: tuple) -> None:
-        """Raise if a warm start could not go on with the present network."""
-        before = self._fitted
-        for name, was, now in (
-            ("quantiles", before.levels, levels),
-            ("horizon", before.horizon, int(self.horizon)),
-            *((f"the {role} columns", getattr(before.encoder.roles, role), getattr(roles, role))
-              for role in ("known", "observed", "static")),
-        ):  # fmt: skip
-            if was != now:
-                raise ValueError(
-                    f"warm_start: {name} changed from {was} to {now} since the last fit, and the "
-                    "network cannot go on. Set warm_start=False to begin anew."
-                )
-
-    def _check_windows(self) -> None:
-        asked = (self.context_length, self.long_window)
-        seen = {int(steps) for steps in asked if steps is not None}
-        if len(seen) > 1:
-            raise ValueError(
-                "context_length and long_window are two names for one thing: expected one of them, "
-                f"received {self.context_length} and {self.long_window}."
-            )
-        if seen and self.short_window is not None and self.short_window > min(seen):
-            raise ValueError(
-                f"short_window: expected at most the {min(seen)} steps seen in all, received "
-                f"{self.short_window}."
-            )
-
-    def _context(self, encoder: PanelEncoder, lengths: np.ndarray) -> int:
-        """Choose how much of the past to see: no more than the longest series can fill."""
-        for asked in (self.context_length, self.long_window):
-            if asked is not None:
-                return int(asked)
-        timeline = encoder.timeline
-        freq = timeline.freq if timeline.is_datetime and timeline.kind != "rows" else None
-        longest = int(lengths.max())
-        return max(1, min(default_context_length(freq, self.horizon), longest - 1))
-
     def _architecture(self, panel: Panel, fitted: Fitted) -> dict[str, Any]:
         """Describe the network in plain values, from which it can be made again."""
         encoder, calendar = fitted.encoder, fitted.calendar
@@ -1644,153 +1547,6 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             return min(int(self.short_window), context_length)
         wanted = max(2 * encoder.timeline.season, int(self.horizon), _LEAST_SHORT)
         return min(wanted, _MOST_SHORT, context_length)
-
-    def _checkpoint(
-        self, learned: _Learned, architecture: dict, weights: list[np.ndarray] | None
-    ) -> Any:
-        """Return the checkpoint to go on from and to write, not yet open, or None."""
-        if self.checkpoint_dir is None:
-            return contextlib.nullcontext()
-        import keras
-
-        from tsfusion.training.checkpoint import Checkpoint, describe, digest
-
-        plan, random = self._plan(learned.fitted), self.random_state
-        if isinstance(random, np.random.RandomState):
-            random = digest([np.asarray(part) for part in tuple(random.get_state())[1:]])
-        # What trains the network, and not how the user said it: any other way to the same is fine.
-        names = set(self._get_param_names()) & set(architecture["network"])
-        fit = {
-            "backend": keras.backend.backend(),
-            "n_estimators": architecture["members"],
-            **{name: architecture["network"][name] for name in sorted(names)},
-            **{
-                field.name: describe(getattr(plan, field.name))
-                for field in fields(plan)
-                if field.name not in ("callbacks", "levels", "verbose")
-            },
-            "random_state": random if random is None else str(random),
-            "data": digest(
-                learned.panel,
-                learned.training,
-                learned.validation,
-                boundary_rows(learned.panel, learned.fitted.encoder.boundary),
-                architecture,
-                *([] if learned.source is None else learned.source.content()),
-            ),
-            "weights": None if weights is None else digest(weights),
-        }
-        return Checkpoint(self.checkpoint_dir, fit)
-
-    def _train(
-        self, learned: _Learned, architecture: dict, weights: list[np.ndarray] | None,
-        checkpoint: Any = None,
-    ) -> tuple[Any, list[dict]]:  # fmt: skip
-        """Train each member of the ensemble, from ``weights`` if given; return them as a model."""
-        with _seeds(self.random_state, int(self.n_estimators)) as seeds:
-            if checkpoint is not None:
-                checkpoint.seeds = seeds = checkpoint.seeds or seeds
-            return self._train_from(seeds, learned, architecture, weights, checkpoint)
-
-    def _train_from(
-        self, seeds: list[int], learned: _Learned, architecture: dict,
-        weights: list[np.ndarray] | None, checkpoint: Any,
-    ) -> tuple[Any, list[dict]]:  # fmt: skip
-        from tsfusion.models.factory import make_model
-        from tsfusion.training.devices import distributed
-        from tsfusion.training.fit import Start, seeded, train
-
-        starts: list[Start] = []
-        with distributed(self.distribution, self.random_state) as share:
-            for seed in seeds:
-                with seeded(seed):
-                    model = make_model({**architecture, "members": 1})
-                if weights is not None:
-                    size = len(weights) // len(seeds)
-                    model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
-                starts.append(Start.of(model, seed))
-            runs = train(
-                model,
-                learned.panel,
-                learned.training,
-                learned.validation,
-                self._plan(learned.fitted),
-                starts,
-                stop=boundary_rows(learned.panel, learned.fitted.encoder.boundary),
-                checkpoint=checkpoint,
-                source=learned.source,
-                share=share,
-            )
-        # What was trained on several devices forecasts on one.
-        if len(runs) > 1 or self.distribution is not None:
-            model = make_model(architecture)
-            model.set_weights([weight for run in runs for weight in run.weights])
-        return model, [run.history for run in runs]
-
-    def _validation_losses(self, learned: _Learned, histories: list[dict]) -> dict[str, float]:
-        """Return the best validation loss, beside that of naive forecasts on the same windows."""
-        from tsfusion.training.fit import evenly
-        from tsfusion.training.naive import naive_losses
-
-        best = [min(history.get("val_loss", [np.nan])) for history in histories]
-        if self.loss is not None or not np.isfinite(best).all():
-            return {}
-        fitted = learned.fitted
-        naive = naive_losses(
-            learned.panel,
-            learned.training,
-            evenly(learned.validation)[0],
-            levels=fitted.levels,
-            season=fitted.encoder.timeline.season,
-            context_length=fitted.context_length,
-            horizon=fitted.horizon,
-            stop=boundary_rows(learned.panel, fitted.encoder.boundary),
-        )
-        return {"network": float(np.mean(best)), **naive} if naive else {}
-
-    def _calibrating(self) -> dict[str, Any] | None:
-        """Return the arguments of `calibrate` at the end of fit, or None."""
-        if self.calibration is None:
-            return None
-        from tsfusion.uncertainty.calibration import OPTIONS, check_options
-
-        given = self.calibration
-        options = dict(given) if isinstance(given, dict) else {"method": given}
-        unknown = [name for name in options if name not in OPTIONS]
-        if unknown:
-            raise ValueError(
-                f"calibration: expected a dict of {', '.join(OPTIONS)}, received {unknown[0]!r}."
-            )
-        check_options(**options)
-        return options
-
-    def _check_keras_objects(self) -> None:
-        if (self.optimizer, self.loss, self.callbacks) != (None, None, None):
-            from tsfusion.training.fit import check_keras_objects
-
-            check_keras_objects(self.optimizer, self.loss, self.callbacks)
-
-    def _plan(self, fitted: Fitted) -> Any:
-        from tsfusion.training.fit import TrainingPlan
-
-        return TrainingPlan(
-            architecture=self.architecture,
-            hidden_size=int(self.hidden_size),
-            context_length=fitted.context_length,
-            horizon=fitted.horizon,
-            levels=fitted.levels,
-            max_epochs=int(self.max_epochs),
-            steps_per_epoch=self.steps_per_epoch,
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate),
-            patience=int(self.patience),
-            optimizer=self.optimizer,
-            loss=self.loss,
-            callbacks=self.callbacks,
-            jit_compile=self.jit_compile,
-            averaging=float(self.averaging),
-            verbose=int(self.verbose),
-        )
 
     def _become(self, state: dict[str, Any]) -> None:
         """Take a new state in place of all that was learned, at once: Ctrl-C finds no half."""
@@ -2062,55 +1818,6 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
             self.model_ = make_model(self._architecture_)
             self.model_.set_weights(weights)
-
-
-@contextlib.contextmanager
-def _seeds(random_state: Any, count: int) -> Iterator[list[int]]:
-    """Draw seeds; a generator of the user's is put back if what they are for fails."""
-    # The global state that None stands for elsewhere is one for all threads, and equal in forks.
-    fresh = np.random.RandomState() if random_state is None else random_state
-    random = check_random_state(fresh)
-    before = random.get_state()
-    try:
-        yield [int(seed) for seed in random.randint(2**31 - 1, size=count)]
-    except BaseException:
-        random.set_state(before)
-        raise
-
-
-@dataclass(frozen=True)
-class _Learned:
-    fitted: Fitted
-    rows: Rows
-    panel: Panel
-    training: Any
-    validation: Any
-    # Where a fit on files reads its training windows; the panel then holds some of them.
-    source: Any = None
-
-    @classmethod
-    def of(cls, fitted: Fitted, rows: Rows, panel: Panel) -> _Learned:
-        """Find the windows."""
-        shape = {"context_length": fitted.context_length, "horizon": fitted.horizon}
-        boundary = fitted.encoder.boundary
-        training = training_windows(panel, boundary, **shape)
-        return cls(fitted, rows, panel, training, validation_windows(panel, boundary, **shape))
-
-
-def _check_same_network(now: dict[str, Any], before: dict[str, Any]) -> None:
-    """Raise if a warm start asks for another network than the present one."""
-    flat = [{**given, **given["network"]} for given in (before, now)]
-    # Dropout has no weights: it may change.
-    changed = [
-        name for name in flat[1] if name not in ("network", "dropout")
-        and flat[0].get(name) != flat[1][name]
-    ]  # fmt: skip
-    if changed:
-        name = changed[0]
-        raise ValueError(
-            f"warm_start: {name} changed from {flat[0].get(name)} to {flat[1][name]} since the "
-            "last fit, and the network cannot go on. Set warm_start=False to begin anew."
-        )
 
 
 def _warn_of_skill(model: FusionForecaster) -> None:

@@ -26,6 +26,7 @@ from tsfusion.data.windows import (
     validation_windows,
 )
 from tsfusion.exceptions import DataWarning
+from tsfusion.learning import context_of
 from tsfusion.prediction import Fitted, known_end
 from tsfusion.scale.reader import FileWindows, WindowReader, concatenated, pieces
 
@@ -159,7 +160,7 @@ class Files:
         labels, place = _sorted_labels(panel.series)
         units = panel.units
         unit = pd.Series(units.unit.to_numpy()[np.argsort(place)], labels)
-        context_length = model._context(panel.encoder, panel.lengths)
+        context_length = context_of(model, panel.encoder, panel.lengths)
         fitted = Fitted(
             encoder=panel.encoder,
             calendar=panel.calendar,
