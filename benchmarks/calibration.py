@@ -67,7 +67,10 @@ def judge(
         found["truth"].append(future["y"].to_numpy(float).reshape(shape))
         values = model.predict(future[given], quantiles=LEVELS, context=context)
         found["quantiles"].append(values.reshape(*shape, -1))
-        if n_paths:
+        if n_paths and data.between(now - 1, now)["y"].isna().any():
+            # Paths follow the last known value: here they would end before the horizon does.
+            found["sums"].append(np.full((data.n_series, n_paths), np.nan))
+        elif n_paths:
             paths = model.simulate(future[given], n_paths, random_state=now, context=context)
             sums = paths.groupby(["series", "path"], sort=False)["value"].sum()
             found["sums"].append(sums.to_numpy().reshape(data.n_series, -1))
@@ -130,7 +133,8 @@ def report(name: str, results: dict[str, dict[str, np.ndarray]]) -> None:
             total = found["truth"].sum(axis=2)
             limits = np.quantile(found["sums"], LEVELS, axis=2)
             within = (limits[::2] <= total) & (total <= limits[1::2])
-            line("sums", within[:, complete].mean(axis=1))
+            drawn = complete & np.isfinite(found["sums"]).all(axis=2)
+            line("sums", within[:, drawn].mean(axis=1))
         crossed = np.diff(found["quantiles"][..., np.argsort(LEVELS)], axis=-1) < 0
         if crossed.any():
             print(f"{'':>28} {int(crossed.sum())} quantiles cross")

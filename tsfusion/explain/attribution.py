@@ -178,10 +178,9 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
     the values before the window's own scaling, which is differentiated through (level, spread and
     last value of the target are functions of the target's cells), so that its level and spread
     move evenly (`tsfusion.explain.curves.Curve`). An unknown cell is unknown in the baselines too,
-    and gets
-    nothing. The integral is a Gauss-Legendre sum of six points; a way whose sum is not yet the
-    difference of its ends is halved, and so are its halves, unless the sums of all ways to a
-    forecast are so together.
+    and gets nothing. The integral is a Gauss-Legendre sum of six points; a way whose sum is not
+    yet the difference of its ends is halved, and so are its halves, unless the sums of all ways to
+    a forecast are so together.
 
     Parameters
     ----------
