@@ -157,7 +157,7 @@ class FusionTransformer(WindowNetwork):
                 f"{self.short_window} and {self.long_window}."
             )
         if patch_length is None:
-            patch_length = -(-self.long_window // _TOKENS)
+            patch_length = -(-self._older // _TOKENS)
         self.patch_length = check_positive_int(owner, "patch_length", patch_length)
         if isinstance(memory_size, bool) or not isinstance(memory_size, int) or memory_size < 0:
             raise ValueError(
