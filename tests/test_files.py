@@ -196,7 +196,7 @@ def untrained(fitted):
         return make_model(architecture), [{"loss": [1.5]}] * int(self.n_estimators)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FusionForecaster, "_train", train)
+        patch.setattr("tsfusion.forecaster.train_members", train)
         yield
 
 
