@@ -245,7 +245,8 @@ def test_equals_the_formulas(config: dict[str, Any], gaps: bool) -> None:
     for name in found:
         expected = np.stack([answer[name] for answer in answers])
         np.testing.assert_allclose(found[name], expected, atol=bound, rtol=bound, err_msg=name)
-    np.testing.assert_allclose(run(model, inputs), found["quantiles"], atol=1e-6)
+    # Float32 of another order of sums, for another set of outputs.
+    np.testing.assert_allclose(run(model, inputs), found["quantiles"], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.heavy
