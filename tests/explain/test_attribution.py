@@ -135,6 +135,24 @@ def _curved_by_hand(x, step):
     return (bent + 0.2 * x["future_real"][step - 1, 0] ** 2) * scale[0] + last
 
 
+def _task(fitted, model, *, series, window, step):
+    """Forecasts of the median after the 40th step of some series, and donors of their windows."""
+    base = fitted._fitted
+    panel = base.panel(fitted._memory)
+    windows = WindowIndex(panel.offsets[series] + 40, np.array(series))
+    batch = gather(panel, windows, context_length=21, horizon=7)
+    task = Task(
+        base, model, panel, windows, batch, np.array(window), np.array(step),
+        level_weights(base.levels, 0.5),
+    )  # fmt: skip
+    return task, Donors.of(base, panel)
+
+
+def _two_baselines(task, donors):
+    chosen = donors.choose(task.panel, task.windows, 2, np.random.default_rng(0))
+    return donors.batch(task.panel, task.windows, task.batch, chosen)
+
+
 def _between(b, x, share):
     """Return the inputs on the way: target and observed input keep an even level and spread."""
     at = {name: b[name] + share * (x[name] - b[name]) for name in x}
@@ -159,15 +177,7 @@ def _unit(values):
 
 @pytest.mark.parametrize("kind", ["steps", "errors that cancel"])
 def test_lines_add_up_next_to_steps_and_where_errors_cancel(fitted, monkeypatch, kind):
-    base = fitted._fitted
-    panel = base.panel(fitted._memory)
-    windows = WindowIndex(panel.offsets[:2] + 40, np.arange(2))
-    batch = gather(panel, windows, context_length=21, horizon=7)
-    task = Task(
-        base, fitted.model_, panel, windows, batch, np.arange(2), np.array([3, 4]),
-        level_weights(base.levels, 0.5),
-    )  # fmt: skip
-    donors = Donors.of(base, panel)
+    task, donors = _task(fitted, fitted.model_, series=[0, 1], window=[0, 1], step=[3, 4])
     usual = attribute(task, donors, 4, np.random.default_rng(0))
     unit = np.abs(usual.forecast - usual.baseline).mean()
 
@@ -207,18 +217,9 @@ def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted, monkey
     network.built = True
     model = InstanceScaled(network, num_observed=1, prior_steps=1.0)
     model.built = True
-    base = fitted._fitted
-    panel = base.panel(fitted._memory)
-    windows = WindowIndex(np.array([panel.offsets[1] + 40]), np.array([1]))
-    batch = gather(panel, windows, context_length=21, horizon=7)
-    task = Task(
-        base, model, panel, windows, batch, np.array([0]), np.array([3]),
-        level_weights(base.levels, 0.5),
-    )  # fmt: skip
-    donors = Donors.of(base, panel)
+    task, donors = _task(fitted, model, series=[1], window=[0], step=[3])
     found = attribute(task, donors, 2, np.random.default_rng(0))
-    chosen = donors.choose(panel, windows, 2, np.random.default_rng(0))
-    baselines = donors.batch(panel, windows, batch, chosen)
+    baselines, batch = _two_baselines(task, donors), task.batch
     x = {name: batch[name][0].astype(float) for name in ("past_real", "future_real")}
     expected = {name: np.zeros_like(value) for name, value in x.items()}
     for k in range(2):
@@ -235,7 +236,7 @@ def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted, monkey
                             ends.append(_curved_by_hand(moved, 3))
                         slope = (ends[0] - ends[1]) / 2e-5
                         expected[name][t, v] += slope * (high[name] - low[name])[t, v] / 2
-    unit = panel.unit[1]
+    unit = task.panel.unit[1]
     for name, value in expected.items():
         np.testing.assert_allclose(found.values[name][0], unit * value, atol=3e-3 * unit)
     assert np.abs(expected["past_real"]).max() > 0.05
@@ -246,18 +247,9 @@ def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted, monkey
 @pytest.mark.heavy
 @pytest.mark.backends
 def test_static_variables_go_first_one_after_the_other(fitted, monkeypatch):
-    base = fitted._fitted
-    panel = base.panel(fitted._memory)
-    windows = WindowIndex(panel.offsets[:2] + 40, np.arange(2))
-    batch = gather(panel, windows, context_length=21, horizon=7)
-    task = Task(
-        base, fitted.model_, panel, windows, batch, np.array([0, 1, 1]), np.array([3, 1, 7]),
-        level_weights(base.levels, 0.5),
-    )  # fmt: skip
-    donors = Donors.of(base, panel)
+    task, donors = _task(fitted, fitted.model_, series=[0, 1], window=[0, 1, 1], step=[3, 1, 7])
     found = attribute(task, donors, 2, np.random.default_rng(0))
-    chosen = donors.choose(panel, windows, 2, np.random.default_rng(0))
-    before = donors.batch(panel, windows, batch, chosen)
+    before, batch = _two_baselines(task, donors), task.batch
     own = np.arange(2).repeat(2)
     real, kind = "static_real", "static_categorical"
     middle = {name: {**before, name: batch[name][own]} for name in (real, kind)}

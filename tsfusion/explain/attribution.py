@@ -275,6 +275,13 @@ def _settle(
     return shares, now, start
 
 
+def _straight(factor: np.ndarray, slope: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Return the integrals (P, ...) of slopes (P, N, ...) where inputs go straight by ``moved``."""
+    still = ~np.isfinite(moved) | (moved == 0)
+    mean = np.matmul(factor[:, None], slope.reshape(*factor.shape, -1)).reshape(moved.shape)
+    return np.where(still, 0, mean * np.where(still, 0, moved))
+
+
 @dataclass(frozen=True)
 class _Pieces:
     """Pieces of lines: the line (P,), and from where to where (P,) in [0, 1]."""
@@ -394,15 +401,15 @@ class _Lines:
             role, kind = name.split("_")
             slope = found[name if kind == "real" else f"{role}_share"]
             moved = x[name] - b[name] if kind == "real" else x[name] != b[name]
-            # What is unknown did not move; its slope may be NaN.
-            still = ~np.isfinite(moved) | (moved == 0)
-            mean = np.matmul(factor[:, None], slope.reshape(*place.shape, -1))
-            mean = mean.reshape(moved.shape)
-            parts[name] = np.where(still, 0, mean * np.where(still, 0, moved))
+            slope = slope.reshape(*place.shape, *moved.shape[1:])
             if name == "past_real":
-                slope = slope.reshape(*place.shape, *moved.shape[1:])[..., own]
-                mean = np.einsum("pn,pntv,pntv->ptv", factor, slope, speed)
-                parts[name][..., own] = np.where(np.isfinite(moved[..., own]), mean, 0)
+                part = np.einsum("pn,pntv,pntv->ptv", factor, slope[..., own], speed)
+                # What is unknown did not move; its slope may be NaN.
+                part = np.where(np.isfinite(moved[..., own]), part, 0)
+                rest = _straight(factor, slope[..., own.stop :], moved[..., own.stop :])
+                parts[name] = np.concatenate([part, rest], axis=-1)
+            else:
+                parts[name] = _straight(factor, slope, moved)
         total = sum(
             part.reshape(len(pieces), -1).sum(axis=1, dtype=np.float64) for part in parts.values()
         )

@@ -116,7 +116,7 @@ def _checked(
         raise ValueError(
             "ahead: expected an explanation by the same model, received one of another context, "
             "other branches of attention or other variables, or one of the two by a calibrated "
-            "model."
+            "model. Make both with the same one."
         )
     return [explanation, ahead]
 
