@@ -5,7 +5,7 @@
 
 The default forecaster on the training rows of accuracy.py; explained are windows of the test rows.
 "lag 24" is the median attention (over windows) that a step ahead pays to the values 24, 48... hours
-before it, by the median of all other lags of the same branch and step, averaged over steps ahead;
+before it, by the median of all other lags of the same branch, both averaged over steps ahead;
 asked: 2. "removed" is by how much more the forecasts move where the share of values with the
 largest attribution is replaced than where random ones are; asked at 10 %: 2. The verdicts are the
 report's own.
@@ -34,7 +34,8 @@ def of_day(patterns: pd.DataFrame) -> dict[str, float]:
         last, width = table["lag"].to_numpy(), table["source_width"].to_numpy()
         daily = (last + width - 1) // DAY * DAY >= last
         on, off = (table[which].groupby("horizon")["p50"].median() for which in (daily, ~daily))
-        found[str(branch)] = float((on / off).mean())
+        # Of the means, for at single steps the median of all others may be zero.
+        found[str(branch)] = float(on.mean() / off.mean()) if off.mean() > 0 else float("inf")
     return found
 
 

@@ -65,7 +65,7 @@ _BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 _LEAST_SHORT, _MOST_SHORT = 8, 64
 # A thousand scores give the level 0.995 (it needs 199) with a fair margin; the sum bounds memory
 # (43 MB at 24 steps and 9 levels) and the time of an update.
-_MOST_ORIGINS, _MOST_ORIGINS_IN_ALL = 1000, 50_000
+_MOST_ORIGINS, _MOST_ORIGINS_IN_ALL = 4000, 50_000
 
 
 class FusionForecaster(RegressorMixin, BaseEstimator):
@@ -676,8 +676,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             truth at each step, or the truth of all steps of the horizon at once. ``"path"`` goes
             with ``"cqr"`` alone.
         window : int, default=None
-            The cutoffs kept for each series, the last ones. None takes all of X, at most 1000 (and
-            at most 50,000 over all series).
+            The cutoffs kept for each series, the last ones. None takes all of X, at most 4000 (and
+            at most 50,000 over all series), and goes on with the last 1000 from the first `update`.
         min_origins : int, default=200
             A series with as many scores at every step is corrected by its own; any other by those
             of all series together, each in units of its own spread.

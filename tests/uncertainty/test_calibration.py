@@ -192,6 +192,23 @@ def test_follows_a_shift_of_variance(method):
     assert abs(covered[150:].mean() - 0.8) < 0.08
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_all_origins_count_at_first_and_the_last_thousand_once_it_rolls(method):
+    rng = np.random.default_rng(0)
+    # The older half errs four times as much.
+    errors = rng.normal(size=(2400, 1)) * np.repeat([4.0, 1.0], 1200)[:, None]
+    first = start(errors, method=method)
+    assert len(first.scores) == 2400
+    np.testing.assert_array_equal(
+        interval(first, 0.8), interval(start(errors, method=method, window=2400), 0.8)
+    )
+    rolled = first.roll(np.zeros(1, int), np.array([2400]), scores_of(errors[-1:]), 1)
+    np.testing.assert_array_equal(rolled.origin, np.arange(1401, 2401))
+    if method == "cqr":
+        low, high = interval(rolled, 0.8)
+        assert 2 < high - low < 3 < np.diff(interval(first, 0.8))[0]
+
+
 def test_adaptive_methods_return_sooner_than_the_window():
     rng = np.random.default_rng(3)
     wide = 3 * rng.normal(size=200)
