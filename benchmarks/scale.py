@@ -155,12 +155,12 @@ def simulation(folder: Path, limit: str) -> None:
         tell("simulation", before, passed=f"{tenth + 1}/10", **{"s a jump": f"{seconds:.2f}"})
 
 
-def forecaster(**options: object):
+def forecaster(hidden_size: int = 16, **options: object):
     from tsfusion import FusionForecaster
 
     return FusionForecaster(
-        HORIZON, **COLUMNS, context_length=CONTEXT, hidden_size=16, verbose=0, random_state=0,
-        **options,
+        HORIZON, **COLUMNS, context_length=CONTEXT, hidden_size=hidden_size, verbose=0,
+        random_state=0, **options,
     )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def predict(folder: Path, limit: str) -> None:
 
 TRAIN = """
 import os, sys, time
-address, rank, ranks, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+address, folder, rank, ranks, batch = *sys.argv[1:3], *map(int, sys.argv[3:])
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
 import keras
 distribution = None
@@ -238,9 +238,9 @@ class Clock(keras.callbacks.Callback):
         self.began = time.monotonic()
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 1 and rank == 0:
-            print("steps/s", 60 / (time.monotonic() - self.began), flush=True)
+            print("steps/s", 5 / (time.monotonic() - self.began), flush=True)
 frame = pd.read_parquet(folder + "/some.parquet")
-forecaster(max_epochs=2, steps_per_epoch=60, batch_size=256, validation_size=0,
+forecaster(max_epochs=2, steps_per_epoch=5, batch_size=batch, hidden_size=64, validation_size=0,
            distribution=distribution, callbacks=Clock()).fit(frame)
 if ranks > 1:
     import jax
@@ -249,29 +249,35 @@ if ranks > 1:
 
 
 def processes(folder: Path, limit: str) -> None:
+    """Two share the windows of a step, and add up their gradients: that takes as long, however many
+    windows there are.
+    """
     import pyarrow.parquet as pq
 
     first = sorted((folder / "buckets").glob("*.parquet"))[0]
     pq.write_table(pq.read_table(first).slice(0, 40_000), folder / "some.parquet")
-    rates = {}
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    for ranks in (1, 2):
-        command = [sys.executable, "-c", TRAIN, "127.0.0.1:27431"]
-        running = [
-            subprocess.Popen(
-                [*command, str(rank), str(ranks), str(folder)], stdout=subprocess.PIPE, text=True,
-                env=environment, stderr=subprocess.DEVNULL,
-            )
-            for rank in range(ranks)
-        ]  # fmt: skip
-        try:
-            told = [process.communicate()[0] for process in running]
-        finally:
-            for process in running:
-                process.kill()
-        rates[ranks] = float(told[0].split("steps/s")[1])
-        print(f"processes: {ranks}, {rates[ranks]:.2f} steps of 256 windows/s", flush=True)
-    print(f"processes: two train {rates[2] / rates[1]:.2f} times as fast as one")
+    for batch in (256, 4096):
+        rates = {}
+        for ranks in (1, 2):
+            command = [sys.executable, "-c", TRAIN, "127.0.0.1:27431", str(folder)]
+            running = [
+                subprocess.Popen(
+                    [*command, str(rank), str(ranks), str(batch)], stdout=subprocess.PIPE,
+                    text=True, env=environment, stderr=subprocess.DEVNULL,
+                )
+                for rank in range(ranks)
+            ]  # fmt: skip
+            try:
+                told = [process.communicate()[0] for process in running]
+            finally:
+                for process in running:
+                    process.kill()
+            rates[ranks] = batch * float(told[0].split("steps/s")[1])
+        print(
+            f"processes: batches of {batch} windows, {rates[1]:,.0f} windows/s with one, "
+            f"{rates[2]:,.0f} with two, {rates[2] / rates[1]:.2f} times as fast", flush=True,
+        )  # fmt: skip
 
 
 RUN: dict[str, Callable[[Path, str], None]] = {
@@ -300,7 +306,10 @@ def main() -> None:
             write(folder / "raw", asked.series, asked.steps, asked.days)
         size = sum(file.stat().st_size for file in (folder / "raw").iterdir())
         print(f"{asked.series * asked.steps:,} rows, {size / 1e6:,.0f} MB", flush=True)
-        for what in asked.what:
+        parts = list(asked.what)
+        if {"reader", "simulation", "fit", "processes"} & {*parts} and "layout" not in parts:
+            parts = parts if (folder / "buckets").exists() else ["layout", *parts]
+        for what in parts:
             options = ["--alone", "--what", what, "--folder", str(folder)]
             options += ["--memory", asked.memory]
             subprocess.run([sys.executable, __file__, *options], check=True)
