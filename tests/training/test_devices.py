@@ -42,6 +42,34 @@ def test_two_devices_of_jax_train_what_one_trains():
     assert away(run("parallel", XLA_FLAGS="--xla_force_host_platform_device_count=2")) < 1e-5
 
 
+GATHERS = """
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tsfusion.components import RecurrentEncoder
+mesh = Mesh(jax.devices(), ("batch",))
+shared, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["batch"], []))
+given = jax.device_put((np.ones((8, 5, 3), "float32"), np.ones((8, 5), bool)), shared)
+for kind in ("lstm", "gru"):
+    layer = RecurrentEncoder(4, kind=kind)
+    layer.build((None, 5, 3))
+    def loss(weights, inputs, mask):
+        return layer.stateless_call(weights, [], inputs, mask=mask)[0][0].sum()
+    weights = jax.device_put([weight.value for weight in layer.weights], whole)
+    made = jax.jit(jax.grad(loss), out_shardings=whole).lower(weights, *given).compile().as_text()
+    print(len(jax.devices()), "all-reduce(" in made, "all-gather(" in made)
+"""
+
+
+@pytest.mark.skipif(backend != "jax", reason="a distribution of JAX")
+@pytest.mark.backends
+def test_a_gradient_over_devices_adds_up_and_sends_no_batch():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run(
+        [sys.executable, "-c", GATHERS], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.splitlines() == ["2 True False"] * 2, done.stderr[-3000:]
+
+
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains(tiny, tmp_path):
     pytest.importorskip("jax", reason="needs jax")
