@@ -5,11 +5,11 @@
 
 The data sets of `accuracy.py`; one whose file is not there is left out. Each is fitted without its
 last 240 days (of exchange rates: 1,400), calibrated on the first half of these and judged on the
-second: forecasts of the whole horizon from a cutoff every ``--stride`` steps.
-Printed for each level: the coverage of raw and calibrated intervals and of
-those that go on adapting, the Winkler score as a ratio to the raw one, the share of paths that lie
-in the band as a whole, and the coverage of the horizon's sum, by simulated paths. Below it, the
-standard error of the raw coverage, by blocks of seven cutoffs, and the worst coverage of a series.
+second: forecasts of the whole horizon from a cutoff every ``--stride`` steps. Printed for each
+level: the coverage of raw and calibrated intervals and of those that go on adapting, the Winkler
+score as a ratio to the raw one, the share of paths that lie in the band as a whole, and the
+coverage of the horizon's sum, by simulated paths. Below it, the standard error of the raw coverage,
+by blocks of seven cutoffs, and the worst coverage of a series.
 """
 
 from __future__ import annotations

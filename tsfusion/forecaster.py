@@ -63,8 +63,8 @@ __all__ = ["FusionForecaster"]
 # At least nine levels are trained whatever is asked for, so that any level can be had later.
 _BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 _LEAST_SHORT, _MOST_SHORT = 8, 64
-# A thousand scores give the level 0.995 (it needs 199) with a fair margin; the sum bounds memory
-# (43 MB at 24 steps and 9 levels) and the time of an update.
+# Cutoffs of half a year of hours; the sum bounds memory (43 MB at 24 steps and 9 levels) and the
+# time of an update.
 _MOST_ORIGINS, _MOST_ORIGINS_IN_ALL = 4000, 50_000
 
 
