@@ -937,7 +937,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         >>> from tsfusion.data import load_air_passengers
         >>> table = load_air_passengers()
         >>> model = FusionForecaster(
-        ...     horizon=2, time="month", target="passengers", max_epochs=1, hidden_size=8, verbose=0
+        ...     horizon=2, time="month", target="passengers", max_epochs=1, hidden_size=8,
+        ...     random_state=0, verbose=0,
         ... )
         >>> model = model.fit(table[:90]).calibrate(table[90:130])
         >>> late = table[130:].assign(passengers=lambda t: t["passengers"].where(t.index != 135, 9))
