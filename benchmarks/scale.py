@@ -248,6 +248,24 @@ if ranks > 1:
 """
 
 
+def rate(folder: Path, ranks: int, batch: int) -> float:
+    """Return the windows that some processes train on together in a second."""
+    command = [sys.executable, "-c", TRAIN, "127.0.0.1:27431", str(folder)]
+    running = [
+        subprocess.Popen(
+            [*command, str(rank), str(ranks), str(batch)], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "KERAS_BACKEND": "jax"}, stderr=subprocess.DEVNULL,
+        )
+        for rank in range(ranks)
+    ]  # fmt: skip
+    try:
+        told = [process.communicate()[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    return batch * float(told[0].split("steps/s")[1])
+
+
 def processes(folder: Path, limit: str) -> None:
     """Two share the windows of a step, and add up their gradients: that takes as long, however many
     windows there are.
@@ -256,27 +274,11 @@ def processes(folder: Path, limit: str) -> None:
 
     first = sorted((folder / "buckets").glob("*.parquet"))[0]
     pq.write_table(pq.read_table(first).slice(0, 40_000), folder / "some.parquet")
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
     for batch in (256, 4096):
-        rates = {}
-        for ranks in (1, 2):
-            command = [sys.executable, "-c", TRAIN, "127.0.0.1:27431", str(folder)]
-            running = [
-                subprocess.Popen(
-                    [*command, str(rank), str(ranks), str(batch)], stdout=subprocess.PIPE,
-                    text=True, env=environment, stderr=subprocess.DEVNULL,
-                )
-                for rank in range(ranks)
-            ]  # fmt: skip
-            try:
-                told = [process.communicate()[0] for process in running]
-            finally:
-                for process in running:
-                    process.kill()
-            rates[ranks] = batch * float(told[0].split("steps/s")[1])
+        one, two = rate(folder, 1, batch), rate(folder, 2, batch)
         print(
-            f"processes: batches of {batch} windows, {rates[1]:,.0f} windows/s with one, "
-            f"{rates[2]:,.0f} with two, {rates[2] / rates[1]:.2f} times as fast", flush=True,
+            f"processes: batches of {batch} windows, {one:,.0f} windows/s with one, {two:,.0f} "
+            f"with two, {two / one:.2f} times as fast", flush=True,
         )  # fmt: skip
 
 
@@ -307,8 +309,9 @@ def main() -> None:
         size = sum(file.stat().st_size for file in (folder / "raw").iterdir())
         print(f"{asked.series * asked.steps:,} rows, {size / 1e6:,.0f} MB", flush=True)
         parts = list(asked.what)
-        if {"reader", "simulation", "fit", "processes"} & {*parts} and "layout" not in parts:
-            parts = parts if (folder / "buckets").exists() else ["layout", *parts]
+        laid_out = "layout" in parts or (folder / "buckets").exists()
+        if not laid_out and set(parts) != {"predict"}:
+            parts.insert(0, "layout")
         for what in parts:
             options = ["--alone", "--what", what, "--folder", str(folder)]
             options += ["--memory", asked.memory]

@@ -36,7 +36,7 @@ def _scan(step: Callable[..., Any], start: Any, xs: Any) -> Any:
     return (_LOOP.get() or ops.scan)(step, start, xs)
 
 
-def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any = None) -> Any:
+def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> Any:
     """Return the states ``[h, c]`` after each step of an LSTM, (T, B, 2 U).
 
     Parameters
@@ -47,14 +47,13 @@ def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any = None
         The recurrent matrix.
     h, c : tensor (B, U)
         The first state.
-    keep : tensor (T, B, 1), optional
+    keep : tensor (T, B, 1)
         1 for steps that count, 0 for steps that leave the state alone.
     """
-    given = (projected, recurrent, h, c)
-    return ops.custom_gradient(_lstm)(*given, *(() if keep is None else (keep,)))
+    return ops.custom_gradient(_lstm)(projected, recurrent, h, c, keep)
 
 
-def gru_states(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any = None) -> Any:
+def gru_states(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any) -> Any:
     """Return the states ``h`` after each step of a GRU, (T, B, U).
 
     Parameters
@@ -67,46 +66,29 @@ def gru_states(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any = No
         The bias of the recurrent part.
     h : tensor (B, U)
         The first state.
-    keep : tensor (T, B, 1), optional
+    keep : tensor (T, B, 1)
         1 for steps that count, 0 for steps that leave the state alone.
     """
-    given = (projected, recurrent, bias, h)
-    return ops.custom_gradient(_gru)(*given, *(() if keep is None else (keep,)))
+    return ops.custom_gradient(_gru)(projected, recurrent, bias, h, keep)
 
 
-def _kept(keep: Any) -> tuple[Any, ...]:
-    """Return the mask as a tuple of one, or of none."""
-    return () if keep is None else (keep > 0,)
-
-
-def _mix(kept: Any, new: Any, old: Any) -> Any:
-    """Return the new where `_kept` says so, else the old."""
-    return ops.where(kept[0], new, old) if kept else new
-
-
-def _of_kept(keep: Any, slopes: Any) -> Any:
-    return slopes if keep is None else keep * slopes
-
-
-def _without_mask(keep: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the gradients of all that was given: a mask has none."""
-    return gradients if keep is None else (*gradients, ops.zeros_like(keep))
+def _mix(keep: Any, new: Any, old: Any) -> Any:
+    return ops.where(keep > 0, new, old)
 
 
 def _upstream(args: tuple[Any, ...], upstream: Any) -> Any:
     return args[0] if upstream is None else upstream
 
 
-def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any = None) -> tuple[Any, Any]:
+def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> tuple[Any, Any]:
     def step(state: Any, now: Any) -> Any:
-        now, *kept = now
-        i, f, g, o = ops.split(now + ops.matmul(state[0], recurrent), 4, axis=-1)
+        i, f, g, o = ops.split(now[0] + ops.matmul(state[0], recurrent), 4, axis=-1)
         cell = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
         hidden = ops.sigmoid(o) * ops.tanh(cell)
-        new = (_mix(kept, hidden, state[0]), _mix(kept, cell, state[1]))
+        new = (_mix(now[1], hidden, state[0]), _mix(now[1], cell, state[1]))
         return new, new
 
-    _, (hs, cs) = _scan(step, (h, c), (projected, *_kept(keep)))
+    _, (hs, cs) = _scan(step, (h, c), (projected, keep))
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
         dh_seen, dc_seen = ops.split(_upstream(args, upstream), 2, axis=-1)
@@ -115,47 +97,52 @@ def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any = None) -> t
         i, f, g, o = ops.split(projected + ops.matmul(h_before, recurrent), 4, axis=-1)
         i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
         tanh_c = ops.tanh(cs)
-        each = [
-            g * i * (1 - i),
-            c_before * f * (1 - f),
-            i * (1 - g * g),
-            tanh_c * o * (1 - o),
-        ]
-        slopes = _of_kept(keep, ops.concatenate(each, axis=-1))
-        h_to_c = _of_kept(keep, o * (1 - tanh_c * tanh_c))
-        forget = _mix(_kept(keep), f, ops.ones_like(f))
+        slopes = keep * ops.concatenate(
+            [
+                g * i * (1 - i),
+                c_before * f * (1 - f),
+                i * (1 - g * g),
+                tanh_c * o * (1 - o),
+            ],
+            axis=-1,
+        )
+        h_to_c = keep * o * (1 - tanh_c * tanh_c)
+        forget = _mix(keep, f, ops.ones_like(f))
         back = ops.transpose(recurrent)
 
         def step_back(carry: Any, now: Any) -> Any:
             dz, dc, dh = carry
-            dh_now, dc_now, slope, to_c, stay, *skipped = now
+            dh_now, dc_now, slope, to_c, stay, skipped = now
             dh = dh_now + ops.matmul(dz, back) + dh
             dc = dc_now + dc + dh * to_c
             dz = ops.concatenate([dc, dc, dc, dh], axis=-1) * slope
-            # A step that leaves the state alone hands all of it on; any other, through the gates.
-            new = (dz, dc * stay, dh * skipped[0] if skipped else ops.zeros_like(dh))
+            new = (dz, dc * stay, dh * skipped)
             return new, new
 
         start = (ops.zeros_like(projected[0]), ops.zeros_like(c), ops.zeros_like(h))
-        xs = (dh_seen, dc_seen, slopes, h_to_c, forget, *(() if keep is None else (1 - keep,)))
+        xs = (dh_seen, dc_seen, slopes, h_to_c, forget, 1 - keep)
         (dz, dc, dh), (dzs, _, _) = ops.scan(step_back, start, xs, reverse=True)
-        found = (dzs, _outer(h_before, dzs), ops.matmul(dz, back) + dh, dc)
-        return _without_mask(keep, found)
+        return (
+            dzs,
+            _outer(h_before, dzs),
+            ops.matmul(dz, back) + dh,
+            dc,
+            ops.zeros_like(keep),
+        )
 
     return ops.concatenate([hs, cs], axis=-1), gradient
 
 
-def _gru(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any = None) -> tuple[Any, Any]:
+def _gru(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any) -> tuple[Any, Any]:
     def step(state: Any, now: Any) -> Any:
-        now, *kept = now
-        z, r, g = ops.split(now, 3, axis=-1)
+        z, r, g = ops.split(now[0], 3, axis=-1)
         z2, r2, g2 = ops.split(ops.matmul(state[0], recurrent) + bias, 3, axis=-1)
         z = ops.sigmoid(z + z2)
         hidden = z * state[0] + (1 - z) * ops.tanh(g + ops.sigmoid(r + r2) * g2)
-        new = (_mix(kept, hidden, state[0]),)
+        new = (_mix(now[1], hidden, state[0]),)
         return new, new
 
-    _, (hs,) = _scan(step, (h,), (projected, *_kept(keep)))
+    _, (hs,) = _scan(step, (h,), (projected, keep))
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
         h_before = ops.concatenate([h[None], hs[:-1]], axis=0)
@@ -163,11 +150,11 @@ def _gru(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any = None) ->
         z2, r2, g2 = ops.split(ops.matmul(h_before, recurrent) + bias, 3, axis=-1)
         z, r = ops.sigmoid(z + z2), ops.sigmoid(r + r2)
         n = ops.tanh(g + r * g2)
-        to_g = _of_kept(keep, (1 - z) * (1 - n * n))
-        to_z = _of_kept(keep, (h_before - n) * z * (1 - z))
+        to_g = keep * (1 - z) * (1 - n * n)
+        to_z = keep * (h_before - n) * z * (1 - z)
         to_r = to_g * g2 * r * (1 - r)
         slopes = ops.concatenate([to_z, to_r, to_g * r], axis=-1)
-        stay = _mix(_kept(keep), z, ops.ones_like(z))
+        stay = _mix(keep, z, ops.ones_like(z))
         back = ops.transpose(recurrent)
 
         def step_back(carry: Any, now: Any) -> Any:
@@ -184,13 +171,13 @@ def _gru(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any = None) ->
         (dz, dh), (dzs, dhs) = ops.scan(step_back, start, xs, reverse=True)
         units = h.shape[-1]
         inputs = ops.concatenate([dzs[..., : 2 * units], dhs * to_g], axis=-1)
-        found = (
+        return (
             inputs,
             _outer(h_before, dzs),
             ops.sum(dzs, axis=(0, 1)),
             ops.matmul(dz, back) + dh * stay[0],
+            ops.zeros_like(keep),
         )
-        return _without_mask(keep, found)
 
     return hs, gradient
 

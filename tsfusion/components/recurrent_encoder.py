@@ -117,8 +117,9 @@ class RecurrentEncoder(Layer):
         if initial_state is None:
             initial_state = [ops.zeros_like(first)] * self._num_states
         state = [ops.cast(part, projected.dtype) for part in initial_state]
-        keep = None
-        if mask is not None:
+        if mask is None:
+            keep = ops.ones_like(projected[..., :1])
+        else:
             keep = ops.cast(ops.transpose(mask)[..., None], projected.dtype)
         # A sum is a tensor on every backend; a variable would escape the written-out gradient.
         recurrent = self.recurrent_kernel + 0.0
