@@ -155,11 +155,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         is seen several times) and at most 100.
     batch_size : int, default=64
         Windows per batch.
-    learning_rate : float, default=None
+    learning_rate : float, default=1e-2
         Where a cosine schedule over ``max_epochs`` begins (a constant for an ``optimizer`` given by
-        name). None is 0.01, and where windows are so few that an epoch sees each k times,
-        0.01 / sqrt(k). Less of it keeps more of what was learned where ``warm_start`` goes on from
-        it.
+        name). Less of it keeps more of what was learned where ``warm_start`` goes on from it.
     validation_size : float, default=0.1
         Share of the time span at the end, at least one horizon, kept for early stopping; 0 for
         none. A panel too short to spare it does without.
@@ -287,7 +285,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "steps_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "validation_size": [Interval(Real, 0, 1, closed="left")],
         "patience": [Interval(Integral, 0, None, closed="left")],
         "averaging": [Interval(Real, 0, 1, closed="left")],
@@ -331,7 +329,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         max_epochs: int = 10,
         steps_per_epoch: int | None = None,
         batch_size: int = 64,
-        learning_rate: float | None = None,
+        learning_rate: float = 1e-2,
         validation_size: float = 0.1,
         patience: int = 5,
         averaging: float = 0.99,

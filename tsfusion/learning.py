@@ -248,7 +248,7 @@ def _train_from(
             if weights is not None:
                 size = len(weights) // len(seeds)
                 model.set_weights(weights[len(starts) * size : (len(starts) + 1) * size])
-            starts.append(Start.of(model, seed, trained=weights is not None))
+            starts.append(Start.of(model, seed))
         runs = train(
             model,
             learned.panel,
@@ -330,7 +330,7 @@ def _plan(forecaster: FusionForecaster, fitted: Fitted) -> Any:
         max_epochs=int(forecaster.max_epochs),
         steps_per_epoch=forecaster.steps_per_epoch,
         batch_size=int(forecaster.batch_size),
-        learning_rate=None if forecaster.learning_rate is None else float(forecaster.learning_rate),
+        learning_rate=float(forecaster.learning_rate),
         patience=int(forecaster.patience),
         optimizer=forecaster.optimizer,
         loss=forecaster.loss,
