@@ -2,17 +2,19 @@
 
     python benchmarks/small.py [--data ../shared/data] [--datasets passengers milk] [--windows 3]
         [--seeds 1] [--baselines last_value seasonal_naive season_mean drift linear]
+        [--parameters '{"n_estimators": 4}']
 
 Some hundred rows in all, of which every model sees those before each cutoff alone. AutoETS and
 AutoTheta need statsforecast. WQL is taken for each series by itself and averaged over series;
 coverage is of the 80 % interval. The last line is the geometric mean of our WQL over the best
-baseline's, which is chosen after the fact.
+baseline's, which is chosen after the fact. --parameters changes our defaults.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 import time
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--baselines", nargs="*", default=None)
+    parser.add_argument("--parameters", type=json.loads, default={})
     asked = parser.parse_args()
     if not asked.data.is_dir():
         sys.exit(f"{asked.data} is missing: give the folder of the CSV files by --data.")
@@ -117,7 +120,7 @@ def main() -> None:
         for seed in range(asked.seeds):
             model = FusionForecaster(
                 horizon=task.horizon, time="time", series="series", target="y", freq=task.freq,
-                quantiles=LEVELS, random_state=seed, verbose=0,
+                quantiles=LEVELS, random_state=seed, verbose=0, **asked.parameters,
             )  # fmt: skip
             ours.append(scores(task, {"tsfusion": model}, asked.windows).loc["tsfusion"])
         spent = (time.process_time() - begin) / asked.seeds / asked.windows
