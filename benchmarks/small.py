@@ -78,7 +78,7 @@ TASKS = {
 }
 
 
-def scores(task: Task, models: dict, windows: int) -> pd.DataFrame:
+def scores(task: Task, models: dict | list, windows: int) -> pd.DataFrame:
     """Return the WQL and coverage of each model, (M, 2)."""
     frame = backtest(
         models, task.table, horizon=task.horizon, n_windows=windows, time="time",
@@ -126,7 +126,7 @@ def main() -> None:
         spent = (time.process_time() - begin) / asked.seeds / asked.windows
         wql, cover = np.mean(ours, axis=0)
         spread = np.std([seed["wql"] for seed in ours])
-        others = scores(task, {baseline: baseline for baseline in baselines}, asked.windows)["wql"]
+        others = scores(task, baselines, asked.windows)["wql"]
         best = others.idxmin()
         ratios.append(wql / others[best])
         print(

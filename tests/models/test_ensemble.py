@@ -25,7 +25,7 @@ def test_quantiles_and_weights_are_averaged(members):
     for name, value in found.items():
         mean = np.mean([one[name] for one in apart], axis=0)
         np.testing.assert_allclose(value, mean, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose(run(model, inputs), found["quantiles"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(model, inputs), found["quantiles"], atol=1e-6)
     assert (np.diff(found["quantiles"], axis=-1) >= 0).all()
     short = found["short_attention"].sum(axis=-1)
     np.testing.assert_allclose(short, np.ones_like(short), atol=1e-5)
@@ -40,7 +40,7 @@ def test_a_saved_ensemble_comes_back(members, tmp_path):
     expected = run(model, inputs)
     model.save(tmp_path / "ensemble.keras")
     found = keras.models.load_model(tmp_path / "ensemble.keras")
-    np.testing.assert_allclose(run(found, inputs), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(found, inputs), expected, atol=1e-6)
     assert len(found.weights) == 3 * len(members[0].weights)
     total = sum(int(np.prod(ops.shape(weight))) for weight in found.weights)
     assert total == 3 * sum(int(np.prod(ops.shape(weight))) for weight in members[0].weights)

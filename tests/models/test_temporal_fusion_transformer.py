@@ -340,8 +340,8 @@ def test_equals_the_paper(config: dict[str, Any], gaps: bool) -> None:
         # as 1e-4 there.
         bound = 1e-4 if gaps else 1e-5
         np.testing.assert_allclose(found[name], value, atol=bound, rtol=bound, err_msg=name)
-    # Another program to XLA, which rounds it as it likes.
-    np.testing.assert_allclose(run(model, inputs), found["quantiles"], rtol=1e-5, atol=1e-5)
+    # Float32 of another order of sums, for another set of outputs.
+    np.testing.assert_allclose(run(model, inputs), found["quantiles"], atol=1e-6, rtol=1e-5)
 
 
 # What has an influence
