@@ -45,7 +45,9 @@ Contender = tuple[str, str, dict[str, Any]]  # the name shown, the peer, its opt
 
 
 def python_of(peer: str) -> Path:
-    return Path(sys.executable) if peer == OURS else ENVIRONMENTS / peer / "bin" / "python"
+    """Return the interpreter of a peer; ours is this one where setup.sh made none for it."""
+    own = ENVIRONMENTS / peer / "bin" / "python"
+    return Path(sys.executable) if peer == OURS and not own.exists() else own
 
 
 def run(peer: str, task: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,12 @@ def panel(method, seed=0):
     return pd.concat(parts).sample(frac=1, random_state=seed, ignore_index=True)
 
 
+def test_no_rows_teach_nothing():
+    scaler = TargetScaler("log1p").fit([], [], labels=["a", "b"])
+    np.testing.assert_array_equal(scaler.parameters_, [[1, 1, 0, 1]] * 3)
+    assert scaler.transform([np.e - 1], [1], labels=["a", "b"]) == pytest.approx([1])
+
+
 @pytest.mark.parametrize("method", SKLEARN)
 @pytest.mark.parametrize("seed", range(3))
 def test_each_series_as_scikit_learn_has_it(method, seed):

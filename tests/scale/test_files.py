@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROLES, SMALL, small_panel
 from tests.tiny import Tiny
 from tsfusion import FusionForecaster
-from tsfusion.data import ParquetPanel
+from tsfusion.data import ParquetPanel, TargetScaler
 from tsfusion.data.windows import WindowIndex, training_windows
 from tsfusion.models import FusionTransformer
 from tsfusion.models.factory import NETWORKS
@@ -162,6 +162,37 @@ def test_further_parameters(table, folder, tiny):
     assert on_disk._fitted.calendar.functions == in_memory._fitted.calendar.functions
 
 
+@on_every_backend
+@pytest.mark.parametrize("transform", ["log1p", TargetScaler("log1p", by="panel")])
+def test_a_target_on_another_scale(table, folder, tiny, transform):
+    table = table.assign(sales=np.exp(table["sales"] / 20))
+    table.to_parquet(folder / "skewed.parquet")
+    in_memory = make(target_transform=transform).fit(table)
+    on_disk = make(target_transform=transform).fit(folder / "skewed.parquet")
+    assert_same_fitted(on_disk._fitted, in_memory._fitted)
+    plain = make().fit(folder / "skewed.parquet")
+    assert plain._fitted.units.typical_level > 2 * in_memory._fitted.units.typical_level
+    # The same network on both sides: what goes in and what comes out is on the same scale.
+    on_disk.model_.set_weights(in_memory.model_.get_weights())
+    pd.testing.assert_frame_equal(on_disk.forecast(), in_memory.forecast(), rtol=1e-6)
+    naive = [{**model.validation_losses_, "network": 0} for model in (on_disk, in_memory)]
+    assert naive[0] == pytest.approx(naive[1], rel=1e-6)
+    with pytest.raises(ValueError, match="target_transform: the forecaster asks for 'log1p'"):
+        make(target_transform=transform).fit(ParquetPanel(
+            folder / "skewed.parquet", **ROLES, horizon=3,
+        ))  # fmt: skip
+
+
+def test_a_target_that_has_no_logarithm_is_named(table, folder, tiny):
+    bad = table.copy()
+    row = int(np.flatnonzero(bad["sales"].notna())[-1])
+    bad.loc[row, "sales"] = -3.0
+    bad.to_parquet(folder / "below.parquet")
+    named = f"values above -1, received -3 in series '{bad['store'][row]}'"
+    with pytest.raises(ValueError, match=named):
+        make(target_transform="log1p").fit(folder / "below.parquet")
+
+
 def week(times):
     return times.day_of_year // 7
 
@@ -232,7 +263,8 @@ def test_too_few_rows_for_a_validation_tail(tmp_path, tiny):
     [
         ({"scaler": "robust"}, "scaler='robust': expected none with files"),
         ({"holidays": "DE"}, "holidays='DE': expected none with files"),
-        ({"target_transform": "log1p"}, "target_transform='log1p': expected none with files"),
+        ({"target_transform": "box-cox"}, "target_transform='box-cox': expected None or 'log1p'"),
+        ({"target_transform": TargetScaler("robust")}, "expected None or 'log1p' with files"),
         ({"warm_start": True}, "warm_start=True: expected none with files"),
         ({"target": "sails"}, "sails"),
         ({"series": None}, "more than one row at time|occurs more than once"),

@@ -23,6 +23,7 @@ from tsfusion.data.frames import as_frame
 from tsfusion.data.manifest import check_files
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
+from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.timeline import RawTimes, distinct, infer_timeline, warn_of_coarser_series
 from tsfusion.exceptions import DataWarning
 
@@ -62,6 +63,8 @@ class ParquetPanel:
         The most categories of a column with a code of their own, as in `FusionForecaster`.
     time_features : dict of str to callable, default=None
         Functions of time as further known variables, as in `FusionForecaster`.
+    target_transform : "log1p" or `TargetScaler` of it, default=None
+        As in `FusionForecaster`. The others learn from all rows at once, and are refused.
     max_memory : str or int, default="512MB"
         How much memory reading may take beyond what was in use before, the part last given and the
         next one together: bytes, or such as ``"2GB"``. Some 200 bytes for every series and every
@@ -136,11 +139,13 @@ class ParquetPanel:
         horizon: int = 12,
         max_categories: int | None = 1000,
         time_features: Mapping[str, Any] | None = None,
+        target_transform: str | TargetScaler | None = None,
         max_memory: str | int = "512MB",
     ) -> None:
         self.options = {
             "freq": freq, "validation_size": validation_size, "horizon": horizon,
             "max_categories": max_categories, "time_features": time_features,
+            "target_transform": transform_in_parts(target_transform),
         }  # fmt: skip
         self.max_memory = _bytes(max_memory)
         self._memory = int(_PLANNED * self.max_memory)
@@ -166,6 +171,9 @@ class ParquetPanel:
         columns = self.encoder.columns
         self._columns = [name for name in self._files.schema.names if name in columns]
         self._learn_times(self._scan(), validation_size, horizon)
+        self._transform = None
+        if self.options["target_transform"] is not None:
+            self._transform = TargetScaler("log1p").fit([], [], labels=self.series)
         self._plan()
         self._learn_values()
 
@@ -273,7 +281,7 @@ class ParquetPanel:
     def lay_out(self, rows: Rows) -> Panel:
         """Return rows of a part as a panel."""
         return Panel.build(
-            rows,
+            self.units.scaled(rows),
             self.encoder.timeline,
             self.calendar,
             self.units,
@@ -427,7 +435,7 @@ class ParquetPanel:
         for name, count in learned.categories.items():
             self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
-        self.units = learned.units(self.series, level)
+        self.units = replace(learned.units(self.series, level), scaler=self._transform)
 
     def _learn_chunk(self, frame: pd.DataFrame, learned: _Learned) -> None:
         encoder = self.encoder
@@ -441,7 +449,7 @@ class ParquetPanel:
                 encoder.timeline, ordinal[order], codes[order], labels
             )
         encoder._weights(frame)
-        target, train = encoder._target(frame, None, frame), self._in_training(ordinal)
+        target, train = self._target(frame, codes, labels), self._in_training(ordinal)
         useful = order[(train & np.isfinite(target))[order]]
         learned.add_targets(target[useful], codes[useful], self.series.get_indexer(labels))
         first = np.zeros(len(labels), np.int64)
@@ -460,6 +468,13 @@ class ParquetPanel:
             if role == "static":
                 encoder._check_constant(frame[name], shown, codes, first, labels)
 
+    def _target(self, frame: pd.DataFrame, codes: Any = None, labels: Any = None) -> np.ndarray:
+        """Return the target as the network sees it, of rows of series (codes) if they are known."""
+        target = self.encoder._target(frame, None, frame)
+        if self._transform is None:
+            return target
+        return self._transform.transform(target, codes, labels=labels)
+
     def _names(self, kind: str) -> dict[Any, str]:
         """Return the role of each column of reals or categories."""
         roles = ("observed", "known", "static")
@@ -476,8 +491,19 @@ class ParquetPanel:
         for table in self._files.blocks(columns, self._memory // _SCAN_BYTES):
             frame = as_frame(table)
             ordinal = encoder.timeline.ordinals(encoder._times(frame), self.roles.time_label)
-            target = encoder._target(frame, None, frame)
+            target = self._target(frame)
             yield target[self._in_training(ordinal) & np.isfinite(target)]
+
+
+def transform_in_parts(given: Any) -> str | None:
+    """Return the name of a transform of the target that learns nothing, or raise."""
+    name = given.method if isinstance(given, TargetScaler) else given
+    if name in (None, "log1p"):
+        return name
+    raise ValueError(
+        f"target_transform={given!r}: expected None or 'log1p' with files, for the others learn "
+        "from all rows at once. Fit on a table in memory."
+    )
 
 
 class _Files:

@@ -276,7 +276,7 @@ class TargetScaler(BaseEstimator):
                     "none."
                 )
         else:
-            codes, index = np.asarray(series), pd.Index(labels)
+            codes, index = np.asarray(series, np.int64), pd.Index(labels)
         if len(codes) != len(values):
             raise ValueError(
                 f"series: expected one label per row ({len(values)}), received {len(codes)}."

@@ -1,5 +1,6 @@
 """Backtests, scores, the baselines that every forecast must beat, and audits for leaks."""
 
+from tsfusion.evaluation._reliability import pit_histogram, reliability
 from tsfusion.evaluation.backtesting import backtest
 from tsfusion.evaluation.baselines import (
     baseline_forecast,
@@ -22,7 +23,6 @@ from tsfusion.evaluation.metrics import (
     winkler_score,
 )
 from tsfusion.evaluation.named import Baseline
-from tsfusion.evaluation.reliability import pit_histogram, reliability
 from tsfusion.evaluation.scores import evaluate
 
 __all__ = [

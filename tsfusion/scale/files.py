@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from tsfusion.data.encoder import Rows, _order
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import Panel, Units
-from tsfusion.data.parquet import ParquetPanel, _bytes, _Files, _named
+from tsfusion.data.parquet import ParquetPanel, _bytes, _Files, _named, transform_in_parts
 from tsfusion.data.windows import (
     WindowIndex,
     evenly_spaced,
@@ -88,7 +89,6 @@ def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
         raise ValueError("y: expected None with files, whose target= is one of their columns.")
     for name, given in (
         ("holidays", model.holidays),
-        ("target_transform", model.target_transform),
         ("scaler", None if model.scaler == "standard" else model.scaler),
         ("warm_start", model.warm_start or None),
     ):
@@ -97,6 +97,7 @@ def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
                 f"{name}={given!r}: expected none with files, from which it cannot be learned in "
                 "parts. Fit on a table in memory."
             )
+    transform_in_parts(model.target_transform)
     return Files(model, X)
 
 
@@ -141,6 +142,7 @@ class Files:
         options = {
             "freq": model.freq, "validation_size": validation_size, "horizon": int(model.horizon),
             "max_categories": model.max_categories, "time_features": model.time_features,
+            "target_transform": transform_in_parts(model.target_transform),
         }  # fmt: skip
         if isinstance(source, ParquetPanel):
             _check_same(source, roles, options)
@@ -164,7 +166,13 @@ class Files:
         fitted = Fitted(
             encoder=panel.encoder,
             calendar=panel.calendar,
-            units=Units(unit, units.typical_unit, units.typical_level),
+            units=Units(
+                unit,
+                units.typical_unit,
+                units.typical_level,
+                # Nothing but the order of the series is learned anew.
+                None if units.scaler is None else clone(units.scaler).fit([], [], labels=labels),
+            ),
             context_length=context_length,
             horizon=int(model.horizon),
             levels=levels,
