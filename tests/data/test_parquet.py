@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tsfusion.data.encoder import PanelEncoder
 from tsfusion.data.panel import CalendarCodes, Panel, Units
-from tsfusion.data.parquet import ParquetPanel, _Files, _median, _Moments
+from tsfusion.data.parquet import ParquetPanel, _Files, _median
 from tsfusion.data.roles import resolve_roles
+from tsfusion.data.scaling import Moments
 from tsfusion.exceptions import DataWarning
 
 ROLES = {
@@ -450,7 +451,7 @@ def test_the_median_of_parts(values, added, most, cuts):
     st.sampled_from([0.0, 1e9]),
 )
 def test_moments_of_parts(parts, level):
-    moments = _Moments()
+    moments = Moments()
     for part in parts:
         moments.add(np.array(part, float) + level)
     y = np.array([value for part in parts for value in part], float) + level

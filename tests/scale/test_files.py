@@ -183,6 +183,41 @@ def test_a_target_on_another_scale(table, folder, tiny, transform):
         ))  # fmt: skip
 
 
+COUNTRIES = ["DE-BY", "FR", "US", "US-CA"]
+
+
+@on_every_backend
+@pytest.mark.parametrize("given", ["DE", ("US", "CA"), "land", "by label"])
+def test_holidays(table, folder, tiny, given):
+    pytest.importorskip("holidays")
+    number = table["store"].str[1:].astype(int) % 4
+    roles = {**ROLES}
+    if given == "land":
+        table = table.assign(land=pd.Categorical(np.array(COUNTRIES)[number]))
+        roles["static"] = [*ROLES["static"], "land"]
+    elif given == "by label":
+        given = {store: COUNTRIES[int(store[1:]) % 4] for store in table["store"].unique()}
+    # From five days before Christmas on.
+    table = table.assign(date=table["date"] + pd.Timedelta(days=354))
+    table.to_parquet(folder / "winter.parquet")
+    model = {**roles, "holidays": given}
+    in_memory = make(**model).fit(table)
+    panel = ParquetPanel(folder / "winter.parquet", **model, horizon=3, max_memory=FEW)
+    assert panel.n_chunks > 3
+    on_disk = make(**model).fit(panel)
+    assert_same_fitted(on_disk._fitted, in_memory._fitted)
+    expected, found = (one._fitted.calendar.holidays for one in (in_memory, on_disk))
+    assert len(expected.vocabulary) > 1
+    assert found.vocabulary == expected.vocabulary
+    assert found.regions == expected.regions
+    assert (found.location, found.scale) == pytest.approx(
+        (expected.location, expected.scale), rel=1e-12
+    )
+    on_disk.model_.set_weights(in_memory.model_.get_weights())
+    forecasts = [one.forecast(horizon=3) for one in (on_disk, in_memory)]
+    pd.testing.assert_frame_equal(*forecasts, rtol=1e-6)
+
+
 def test_a_target_that_has_no_logarithm_is_named(table, folder, tiny):
     bad = table.copy()
     row = int(np.flatnonzero(bad["sales"].notna())[-1])
@@ -262,7 +297,8 @@ def test_too_few_rows_for_a_validation_tail(tmp_path, tiny):
     ("changes", "message"),
     [
         ({"scaler": "robust"}, "scaler='robust': expected none with files"),
-        ({"holidays": "DE"}, "holidays='DE': expected none with files"),
+        ({"holidays": "Frence"}, "'Frence' is neither a country code nor a static column"),
+        ({"holidays": {"s0": "DE"}}, "expected a country for every series, .* has none"),
         ({"target_transform": "box-cox"}, "target_transform='box-cox': expected None or 'log1p'"),
         ({"target_transform": TargetScaler("robust")}, "expected None or 'log1p' with files"),
         ({"warm_start": True}, "warm_start=True: expected none with files"),

@@ -156,13 +156,21 @@ class CalendarCodes:
             )
         real_names += [one.name for one in learned if one.vocabulary is None]
         names += [one.name for one in learned if one.vocabulary is not None]
-        if holidays is not None:
-            assert rows is not None
-            assert series is not None
-            holidays = holidays.learn(timeline, ordinal, rows, series)
-            real_names += holidays.real_names
-            names += holidays.names
-        return cls(tuple(names), tuple(real_names), tuple(seen), learned, holidays)
+        codes = cls(tuple(names), tuple(real_names), tuple(seen), learned)
+        if holidays is None:
+            return codes
+        assert rows is not None
+        assert series is not None
+        return codes.with_holidays(holidays.learn(timeline, ordinal, rows, series))
+
+    def with_holidays(self, holidays: HolidayCalendar) -> CalendarCodes:
+        """Return these, with holidays that have been learned after them."""
+        return replace(
+            self,
+            names=(*self.names, *holidays.names),
+            real_names=(*self.real_names, *holidays.real_names),
+            holidays=holidays,
+        )
 
     @property
     def cardinalities(self) -> tuple[int, ...]:

@@ -23,7 +23,8 @@ from tsfusion.data.frames import as_frame
 from tsfusion.data.manifest import check_files
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
-from tsfusion.data.scaling import TargetScaler
+from tsfusion.data.scaling import Moments, TargetScaler
+from tsfusion.data.time_features import holiday_calendar
 from tsfusion.data.timeline import RawTimes, distinct, infer_timeline, warn_of_coarser_series
 from tsfusion.exceptions import DataWarning
 
@@ -65,6 +66,8 @@ class ParquetPanel:
         Functions of time as further known variables, as in `FusionForecaster`.
     target_transform : "log1p" or `TargetScaler` of it, default=None
         As in `FusionForecaster`. The others learn from all rows at once, and are refused.
+    holidays : str, pair or mapping, default=None
+        As in `FusionForecaster`; takes one more pass.
     max_memory : str or int, default="512MB"
         How much memory reading may take beyond what was in use before, the part last given and the
         next one together: bytes, or such as ``"2GB"``. Some 200 bytes for every series and every
@@ -140,12 +143,13 @@ class ParquetPanel:
         max_categories: int | None = 1000,
         time_features: Mapping[str, Any] | None = None,
         target_transform: str | TargetScaler | None = None,
+        holidays: Any = None,
         max_memory: str | int = "512MB",
     ) -> None:
         self.options = {
             "freq": freq, "validation_size": validation_size, "horizon": horizon,
             "max_categories": max_categories, "time_features": time_features,
-            "target_transform": transform_in_parts(target_transform),
+            "target_transform": transform_in_parts(target_transform), "holidays": holidays,
         }  # fmt: skip
         self.max_memory = _bytes(max_memory)
         self._memory = int(_PLANNED * self.max_memory)
@@ -168,6 +172,9 @@ class ParquetPanel:
                 stacklevel=2,
             )
         self.encoder = PanelEncoder(self.roles, freq, max_categories=max_categories)
+        if isinstance(holidays, Mapping) or holidays not in self.roles.static_categorical:
+            # A wrong country ends it now, and not after two passes.
+            holiday_calendar(holidays, self.encoder)
         columns = self.encoder.columns
         self._columns = [name for name in self._files.schema.names if name in columns]
         self._learn_times(self._scan(), validation_size, horizon)
@@ -392,6 +399,7 @@ class ParquetPanel:
         """Return what a step takes: in the panel still in use, in the next, and to make that."""
         columns = len(self.roles.observed) + len(self.roles.known)
         calendar = len(self.calendar.real_names) + len(self.calendar.names)
+        calendar += 0 if self.options["holidays"] is None else 2
         return 3 * (29 + 4 * (columns + calendar)) + 80
 
     def _plan(self) -> None:
@@ -420,7 +428,7 @@ class ParquetPanel:
     def _learn_values(self) -> None:
         """Learn scalers, vocabularies and units, and check every value."""
         learned = _Learned(
-            {name: _Moments() for name in self._names("real")},
+            {name: Moments() for name in self._names("real")},
             {name: {} for name in self._names("categorical")},
             np.zeros(self.n_series),
             np.zeros(self.n_series),
@@ -436,6 +444,11 @@ class ParquetPanel:
             self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
         self.units = replace(learned.units(self.series, level), scaler=self._transform)
+        holidays = holiday_calendar(self.options["holidays"], self.encoder)
+        if holidays is not None:
+            parts = map(self._training_steps, self.all_rows())
+            learned_of = holidays.learn_in_parts(self.encoder.timeline, parts)
+            self.calendar = self.calendar.with_holidays(learned_of)
 
     def _learn_chunk(self, frame: pd.DataFrame, learned: _Learned) -> None:
         encoder = self.encoder
@@ -474,6 +487,11 @@ class ParquetPanel:
         if self._transform is None:
             return target
         return self._transform.transform(target, codes, labels=labels)
+
+    def _training_steps(self, rows: Rows) -> tuple[np.ndarray, Rows, np.ndarray]:
+        """Return the steps of a part's training rows, the part, and their series in it."""
+        train = self._in_training(rows.ordinal)
+        return rows.ordinal[train], rows, rows.series[train]
 
     def _names(self, kind: str) -> dict[Any, str]:
         """Return the role of each column of reals or categories."""
@@ -792,35 +810,10 @@ def _with_values(raw: RawTimes, values: np.ndarray, count: np.ndarray | None = N
 
 
 @dataclass
-class _Moments:
-    """The mean and variance of values that come in parts."""
-
-    n: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, values: np.ndarray) -> None:
-        """Merge in more values (Chan, Golub and LeVeque 1979); NaN are left out."""
-        values = values[np.isfinite(values)]
-        if len(values) == 0:
-            return
-        n, mean = len(values), float(values.mean())
-        away, total = mean - self.mean, self.n + n
-        self.squares += float(((values - mean) ** 2).sum()) + away**2 * self.n * n / total
-        self.mean += away * n / total
-        self.n = total
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation."""
-        return (self.squares / self.n) ** 0.5 if self.n else 0.0
-
-
-@dataclass
 class _Learned:
     """What the training rows have taught so far."""
 
-    reals: dict[Any, _Moments]
+    reals: dict[Any, Moments]
     categories: dict[Any, dict[Any, int]]
     mean: np.ndarray
     spread: np.ndarray

@@ -6,6 +6,7 @@ over series: all of them are fitted at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["TargetScaler", "location_and_spread"]
+__all__ = ["Moments", "TargetScaler", "location_and_spread"]
 
 _POWERS = ("box-cox", "yeo-johnson")
 _LOWEST = {"box-cox": 0.0, "log1p": -1.0}
@@ -373,6 +374,31 @@ class TargetScaler(BaseEstimator):
         middle = (left + right) / 2
         better = found.max(axis=0) >= likelihood(middle)
         return np.where(better & ((best == 0) | (best == _GRID - 1)), edge, middle)
+
+
+@dataclass
+class Moments:
+    """The mean and variance of values that come in parts."""
+
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        """Merge in more values (Chan, Golub and LeVeque 1979); NaN are left out."""
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            return
+        n, mean = len(values), float(values.mean())
+        away, total = mean - self.mean, self.n + n
+        self.squares += float(((values - mean) ** 2).sum()) + away**2 * self.n * n / total
+        self.mean += away * n / total
+        self.n = total
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation."""
+        return (self.squares / self.n) ** 0.5 if self.n else 0.0
 
 
 def location_and_spread(

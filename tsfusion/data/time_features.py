@@ -10,7 +10,7 @@ import contextlib
 import difflib
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from tsfusion.data.calendar import parse_frequency
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import numbers
 from tsfusion.data.roles import is_categorical
+from tsfusion.data.scaling import Moments
 from tsfusion.data.timeline import Timeline
 from tsfusion.exceptions import DataWarning
 
@@ -95,28 +96,42 @@ class HolidayCalendar:
         self, timeline: Timeline, ordinal: np.ndarray, rows: Rows, series: np.ndarray
     ) -> HolidayCalendar:
         """Learn from training rows: their steps and the codes of their series in ``rows``."""
+        return self.learn_in_parts(timeline, [(ordinal, rows, series)])
+
+    def learn_in_parts(
+        self, timeline: Timeline, parts: Iterable[tuple[np.ndarray, Rows, np.ndarray]]
+    ) -> HolidayCalendar:
+        """Learn from training rows that come in parts of whole series, each as for `learn`."""
         if not timeline.is_datetime:
             raise ValueError(
                 f"holidays: expected times that are dates, received numbers ({timeline.freq!r}). "
                 "Leave holidays out, or pass time= with a column of dates."
             )
         learned = replace(self, daily=_within_a_day(timeline))
-        region = learned._regions_of(rows)
-        unknown = rows.labels[np.unique(series[region[series] < 0])]
-        if len(unknown):
+        moments, vocabulary = Moments(), set()
+        unknown: list[Any] = []
+        later: list[Any] = []
+        for ordinal, rows, series in parts:
+            region = learned._regions_of(rows)
+            unknown += list(rows.labels[np.unique(series[region[series] < 0])])
+            later += list(learned._without_region(rows))
+            if unknown:
+                continue
+            holiday, names, real = learned._look_up(timeline, ordinal, region[series])
+            here = np.bincount(holiday[holiday >= 0], minlength=len(names)) > 0
+            vocabulary |= {name for name, seen in zip(names, here) if seen}
+            moments.add(real)
+        if unknown:
             raise ValueError(
                 f"holidays: expected a country for every series, {unknown[0]!r} has none "
                 f"({len(unknown)} series in all). Add it, or give it None for no holidays."
             )
-        learned.warn_of_unknown(rows)
-        holiday, names, real = learned._look_up(timeline, ordinal, region[series])
-        here = np.bincount(holiday[holiday >= 0], minlength=len(names)) > 0
-        spread = float(real.std()) if len(real) else 0.0
+        _warn_of_unknown(later)
         return replace(
             learned,
-            vocabulary=tuple(sorted(name for name, seen in zip(names, here) if seen)),
-            location=float(real.mean()) if len(real) else 0.0,
-            scale=spread if spread > 1e-9 else 1.0,
+            vocabulary=tuple(sorted(vocabulary)),
+            location=moments.mean,
+            scale=moments.spread if moments.spread > 1e-9 else 1.0,
         )
 
     def encode(
@@ -139,14 +154,10 @@ class HolidayCalendar:
 
     def warn_of_unknown(self, rows: Rows) -> None:
         """Say which series have no known country."""
-        unknown = rows.labels[np.unique(rows.series[self._regions_of(rows)[rows.series] < 0])]
-        if len(unknown):
-            warnings.warn(
-                f"holidays: no country is known for series {unknown[0]!r} ({len(unknown)} series "
-                "in all): their holidays count as unknown. Name them in holidays= and fit again.",
-                DataWarning,
-                stacklevel=3,
-            )
+        _warn_of_unknown(self._without_region(rows))
+
+    def _without_region(self, rows: Rows) -> pd.Index:
+        return rows.labels[np.unique(rows.series[self._regions_of(rows)[rows.series] < 0])]
 
     def _regions_of(self, rows: Rows) -> np.ndarray:
         """Return (S,) the place of each series in the regions, -1 where it is not known."""
@@ -177,6 +188,16 @@ class HolidayCalendar:
         np.cumsum(table >= 0, axis=1, out=until[:, 1:])
         real = until[region, stop - first] - until[region, start - first]
         return np.full(len(ordinal), -1), names, real.astype(np.float64)
+
+
+def _warn_of_unknown(labels: Sequence[Any] | pd.Index) -> None:
+    if len(labels):
+        warnings.warn(
+            f"holidays: no country is known for series {labels[0]!r} ({len(labels)} series in "
+            "all): their holidays count as unknown. Name them in holidays= and fit again.",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 @dataclass(frozen=True)

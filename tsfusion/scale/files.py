@@ -88,7 +88,6 @@ def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
     if y is not None:
         raise ValueError("y: expected None with files, whose target= is one of their columns.")
     for name, given in (
-        ("holidays", model.holidays),
         ("scaler", None if model.scaler == "standard" else model.scaler),
         ("warm_start", model.warm_start or None),
     ):
@@ -143,6 +142,7 @@ class Files:
             "freq": model.freq, "validation_size": validation_size, "horizon": int(model.horizon),
             "max_categories": model.max_categories, "time_features": model.time_features,
             "target_transform": transform_in_parts(model.target_transform),
+            "holidays": model.holidays,
         }  # fmt: skip
         if isinstance(source, ParquetPanel):
             _check_same(source, roles, options)
