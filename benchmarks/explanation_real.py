@@ -70,7 +70,11 @@ def main() -> None:
             )  # fmt: skip
         days = ", ".join(f"{b} {v:.2f}" for b, v in of_day(found.temporal_patterns()).items())
         values = found.trust.set_index("check")["value"]
-        removed = [f"{check} {v:.2f}" for check, v in values.items() if "comprehens" in check]
+        removed = [
+            f"{check.removeprefix('comprehensiveness ')} {value:.2f}"
+            for check, value in values.items()
+            if check.startswith("comprehensiveness")
+        ]
         spent = time.process_time() - began - fitted
         print(f"{name}: lag {DAY}: {days}; removed: {', '.join(removed)}", flush=True)
         print(f"  fitted in {fitted:.0f} s, explained in {spent:.0f} s of CPU", flush=True)
