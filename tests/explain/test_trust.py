@@ -78,7 +78,13 @@ def test_the_trust_frame(explanation):
     assert (rows["verdict"].str.len() > 20).all()
     for name in ("overlap short", "overlap long"):
         assert rows.loc[name, "passed"] == (rows.loc[name, "value"] >= 0.6)
-    assert all(verdict in explanation.summary() for verdict in table["verdict"])
+    summary = explanation.summary()
+    assert all(verdict in summary for verdict in table["verdict"][:5])
+    # Of one check at several shares, one sentence with all figures.
+    for check in ("comprehensiveness", "sufficiency"):
+        few, some, many = (rows.loc[f"{check} {share} %", "value"] for share in (5, 10, 20))
+        assert f" {few:.1f}x (5%), {some:.1f}x (10%) and {many:.1f}x (20%) as far " in summary
+    assert summary.count("attributed most") == 2
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -203,7 +203,8 @@ def _overlaps(
     passed = interval[0] >= 0.6
     name = "" if branch.name == "all" else f" in the {branch.name} window"
     said = "Attention and attribution agree" if passed else "Prefer the attribution here"
-    verdict = f"{said}: they share {interval[0]:.0%} of the top {k}{name}."
+    whose = "they share" if passed else "it shares with the attention"
+    verdict = f"{said}: {whose} {interval[0]:.0%} of the top {k}{name}."
     return _row(f"overlap {branch.name}", interval, 0.6, passed, verdict)
 
 
