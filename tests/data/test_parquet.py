@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tsfusion.data.encoder import PanelEncoder
 from tsfusion.data.panel import CalendarCodes, Panel, Units
-from tsfusion.data.parquet import ParquetPanel, _Files, _median
+from tsfusion.data.parquet import ParquetPanel, _Files, _median, _quartiles
 from tsfusion.data.roles import resolve_roles
 from tsfusion.data.scaling import Moments
 from tsfusion.exceptions import DataWarning
@@ -443,6 +443,10 @@ def test_the_median_of_parts(values, added, most, cuts):
     parts = np.split(y, sorted(cuts))
     found = _median(lambda: iter(parts), len(y), most)
     assert found == (pytest.approx(np.median(y), rel=1e-15) if len(y) else 0.0)
+    if len(y):
+        quartiles = _quartiles(lambda: iter(parts), len(y), most)
+        expected = np.quantile(y, [0.25, 0.5, 0.75]).tolist()
+        assert quartiles == pytest.approx(expected, rel=1e-14, abs=1e-14 * np.abs(y).max())
 
 
 @settings(deadline=None, max_examples=80)

@@ -218,6 +218,25 @@ def test_holidays(table, folder, tiny, given):
     pd.testing.assert_frame_equal(*forecasts, rtol=1e-6)
 
 
+def test_robust_scalers(table, folder, tiny):
+    # Mostly one number: no distance between the quartiles.
+    flat = np.where(np.random.default_rng(3).random(len(table)) < 0.9, 5.0, table["price"])
+    table = table.assign(price=flat)
+    table.to_parquet(folder / "scaled.parquet")
+    in_memory = make(scaler="robust").fit(table)
+    on_disk = make(scaler="robust").fit(folder / "scaled.parquet")
+    assert_same_fitted(on_disk._fitted, in_memory._fitted)
+    center = on_disk._fitted.encoder.location
+    assert center["price"] == 5.0
+    assert on_disk._fitted.encoder.scaler == "robust"
+    with pytest.raises(ValueError, match="scaler: the forecaster asks for .* was read with 'stan"):
+        make(scaler="robust").fit(read(folder))
+    with pytest.raises(
+        ValueError, match="scaler: expected 'standard' or 'robust', received 'mean'"
+    ):
+        read(folder, scaler="mean")
+
+
 def test_a_target_that_has_no_logarithm_is_named(table, folder, tiny):
     bad = table.copy()
     row = int(np.flatnonzero(bad["sales"].notna())[-1])
@@ -296,7 +315,6 @@ def test_too_few_rows_for_a_validation_tail(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scaler": "robust"}, "scaler='robust': expected none with files"),
         ({"holidays": "Frence"}, "'Frence' is neither a country code nor a static column"),
         ({"holidays": {"s0": "DE"}}, "expected a country for every series, .* has none"),
         ({"target_transform": "box-cox"}, "target_transform='box-cox': expected None or 'log1p'"),

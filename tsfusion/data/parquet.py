@@ -60,6 +60,9 @@ class ParquetPanel:
         The share of the time span at the end that teaches the encoder nothing.
     horizon : int, default=12
         The least length of that tail, in steps.
+    scaler : {"standard", "robust"}, default="standard"
+        As in `FusionForecaster`. The quartiles of "robust" take up to five passes over each column
+        of numbers.
     max_categories : int or None, default=1000
         The most categories of a column with a code of their own, as in `FusionForecaster`.
     time_features : dict of str to callable, default=None
@@ -140,6 +143,7 @@ class ParquetPanel:
         freq: Any = None,
         validation_size: float = 0.1,
         horizon: int = 12,
+        scaler: str = "standard",
         max_categories: int | None = 1000,
         time_features: Mapping[str, Any] | None = None,
         target_transform: str | TargetScaler | None = None,
@@ -147,10 +151,12 @@ class ParquetPanel:
         max_memory: str | int = "512MB",
     ) -> None:
         self.options = {
-            "freq": freq, "validation_size": validation_size, "horizon": horizon,
+            "freq": freq, "validation_size": validation_size, "horizon": horizon, "scaler": scaler,
             "max_categories": max_categories, "time_features": time_features,
             "target_transform": transform_in_parts(target_transform), "holidays": holidays,
         }  # fmt: skip
+        if scaler not in ("standard", "robust"):
+            raise ValueError(f"scaler: expected 'standard' or 'robust', received {scaler!r}.")
         self.max_memory = _bytes(max_memory)
         self._memory = int(_PLANNED * self.max_memory)
         parameters = {
@@ -171,7 +177,7 @@ class ParquetPanel:
                 DataWarning,
                 stacklevel=2,
             )
-        self.encoder = PanelEncoder(self.roles, freq, max_categories=max_categories)
+        self.encoder = PanelEncoder(self.roles, freq, scaler=scaler, max_categories=max_categories)
         if isinstance(holidays, Mapping) or holidays not in self.roles.static_categorical:
             # A wrong country ends it now, and not after two passes.
             holiday_calendar(holidays, self.encoder)
@@ -439,7 +445,7 @@ class ParquetPanel:
                 # No name for the table: it would stay in memory beside the next one.
                 self._learn_chunk(as_frame(next(tables)), learned)
         for name, moments in learned.reals.items():
-            self.encoder._set_scale(name, moments.mean, moments.spread)
+            self.encoder._set_scale(name, *self._center_and_spread(name, moments))
         for name, count in learned.categories.items():
             self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
@@ -502,15 +508,32 @@ class ParquetPanel:
         boundary = self.encoder.boundary
         return np.ones(len(ordinal), bool) if boundary is None else ordinal < boundary
 
+    def _center_and_spread(self, name: Any, moments: Moments) -> tuple[float, float]:
+        """Return what `PanelEncoder` scales a column by."""
+        if self.encoder.scaler == "standard" or not moments.n:
+            return moments.mean, moments.spread
+        role = self._names("real")[name]
+
+        def values() -> Iterator[np.ndarray]:
+            return self._of_training(name, lambda frame: self.encoder._real(frame, name, role))
+
+        low, center, high = _quartiles(values, moments.n, self._memory // 100)
+        return center, high - low or moments.spread
+
     def _training_targets(self) -> Iterator[np.ndarray]:
         """Give the known targets of the training rows."""
-        encoder = self.encoder
-        columns = [self.roles.time, self.roles.target]
+        return self._of_training(self.roles.target, self._target)
+
+    def _of_training(
+        self, column: Any, read: Callable[[pd.DataFrame], np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """Give the known values of a column in the training rows."""
+        encoder, columns = self.encoder, [self.roles.time, column]
         for table in self._files.blocks(columns, self._memory // _SCAN_BYTES):
             frame = as_frame(table)
             ordinal = encoder.timeline.ordinals(encoder._times(frame), self.roles.time_label)
-            target = self._target(frame)
-            yield target[self._in_training(ordinal) & np.isfinite(target)]
+            values = read(frame)
+            yield values[self._in_training(ordinal) & np.isfinite(values)]
 
 
 def transform_in_parts(given: Any) -> str | None:
@@ -847,34 +870,80 @@ def _median(values: Callable[[], Iterable[np.ndarray]], n: int, most: int) -> fl
     """
     if n == 0:
         return 0.0
-    low = _ranked(values, (n - 1) // 2, n, most)
-    return low if n % 2 else (low + _ranked(values, n // 2, n, most)) / 2
+    return sum(_ranked(values, [(n - 1) // 2, n // 2], n, most)) / 2
 
 
-def _ranked(values: Callable[[], Iterable[np.ndarray]], rank: int, n: int, most: int) -> float:
-    """Return the value that ``rank`` of n values lie before."""
-    low, high, inside = 0, 2**64 - 1, n
-    while inside > most and low < high:
-        width = (high - low) // _INTERVALS + 1
-        count = np.zeros(_INTERVALS, np.int64)
-        for part in values():
-            place = (_between(part, low, high) - np.uint64(low)) // np.uint64(width)
-            count += np.bincount(place.astype(np.int64), minlength=_INTERVALS)
+def _quartiles(values: Callable[[], Iterable[np.ndarray]], n: int, most: int) -> list[float]:
+    """Return the quartiles of n values, at least one, as `_median` does; NumPy's ``"linear"``."""
+    places = [level * (n - 1) for level in (0.25, 0.5, 0.75)]
+    ranks = [int(end) for place in places for end in (np.floor(place), np.ceil(place))]
+    found = _ranked(values, ranks, n, most)
+    result = []
+    for place, low, high in zip(places, found[::2], found[1::2]):
+        share = place - np.floor(place)
+        near_high = high - (high - low) * (1 - share)
+        result.append(float(near_high if share >= 0.5 else low + (high - low) * share))
+    return result
+
+
+@dataclass
+class _Search:
+    """Looks for the value with ``rank`` of the ``inside`` values from low to high before it."""
+
+    rank: int
+    inside: int
+    low: int = 0
+    high: int = 2**64 - 1
+
+    def width(self) -> int:
+        return (self.high - self.low) // _INTERVALS + 1
+
+    def narrow(self, count: np.ndarray) -> None:
+        """Go on in one interval, of counts (I,) of those between low and high."""
         upto = np.cumsum(count)
-        at = int(np.searchsorted(upto, rank, side="right"))
-        inside = int(count[at])
-        rank -= int(upto[at]) - inside
-        low, high = low + at * width, min(high, low + (at + 1) * width - 1)
-    if low == high:
-        keys = np.array([low], np.uint64)
-    else:
-        keys = np.sort(np.concatenate([_between(part, low, high) for part in values()]))[rank:]
-    negative = keys[:1] >> np.uint64(63) == 0
-    return float(np.where(negative, ~keys[:1], keys[:1] ^ _SIGN).view(np.float64)[0])
+        at, width = int(np.searchsorted(upto, self.rank, side="right")), self.width()
+        self.inside = int(count[at])
+        self.rank -= int(upto[at]) - self.inside
+        self.high = min(self.high, self.low + (at + 1) * width - 1)
+        self.low += at * width
 
 
-def _between(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Return the keys from low to high of float64 values: integers in the order of the values."""
+def _ranked(
+    values: Callable[[], Iterable[np.ndarray]], ranks: list[int], n: int, most: int
+) -> list[float]:
+    """Return for each rank the value that so many of n values lie before."""
+    searches = {rank: _Search(rank, n) for rank in ranks}
+    most //= len(searches)
+    while wide := [one for one in searches.values() if one.inside > most and one.low < one.high]:
+        counts = np.zeros((len(wide), _INTERVALS), np.int64)
+        for part in values():
+            keys = _keys(part)
+            for one, count in zip(wide, counts):
+                place = (_between(keys, one) - np.uint64(one.low)) // np.uint64(one.width())
+                count += np.bincount(place.astype(np.int64), minlength=_INTERVALS)
+        for one, count in zip(wide, counts):
+            one.narrow(count)
+    held: dict[int, list[np.ndarray]] = {
+        rank: [] for rank, one in searches.items() if one.low < one.high
+    }
+    for part in values() if held else ():
+        keys = _keys(part)
+        for rank, parts in held.items():
+            parts.append(_between(keys, searches[rank]))
+    found = {
+        rank: np.sort(np.concatenate(held[rank]))[one.rank] if rank in held else np.uint64(one.low)
+        for rank, one in searches.items()
+    }
+    keys = np.array([found[rank] for rank in ranks], np.uint64)
+    negative = keys >> np.uint64(63) == 0
+    return np.where(negative, ~keys, keys ^ _SIGN).view(np.float64).tolist()
+
+
+def _keys(values: np.ndarray) -> np.ndarray:
+    """Return the keys of float64 values: integers in the order of the values."""
     bits = (values + 0.0).view(np.uint64)
-    keys = np.where(bits & _SIGN, ~bits, bits ^ _SIGN)
-    return keys[(keys >= np.uint64(low)) & (keys <= np.uint64(high))]
+    return np.where(bits & _SIGN, ~bits, bits ^ _SIGN)
+
+
+def _between(keys: np.ndarray, search: _Search) -> np.ndarray:
+    return keys[(keys >= np.uint64(search.low)) & (keys <= np.uint64(search.high))]

@@ -87,15 +87,11 @@ def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
         _check_paths(paths)
     if y is not None:
         raise ValueError("y: expected None with files, whose target= is one of their columns.")
-    for name, given in (
-        ("scaler", None if model.scaler == "standard" else model.scaler),
-        ("warm_start", model.warm_start or None),
-    ):
-        if given is not None:
-            raise ValueError(
-                f"{name}={given!r}: expected none with files, from which it cannot be learned in "
-                "parts. Fit on a table in memory."
-            )
+    if model.warm_start:
+        raise ValueError(
+            "warm_start=True: expected none with files, for a fit on files begins anew. Fit on a "
+            "table in memory, or set warm_start=False."
+        )
     transform_in_parts(model.target_transform)
     return Files(model, X)
 
@@ -140,6 +136,7 @@ class Files:
         model, source = self._model, self._source
         options = {
             "freq": model.freq, "validation_size": validation_size, "horizon": int(model.horizon),
+            "scaler": model.scaler,
             "max_categories": model.max_categories, "time_features": model.time_features,
             "target_transform": transform_in_parts(model.target_transform),
             "holidays": model.holidays,
