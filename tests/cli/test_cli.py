@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from tests.conftest import SMALL, small_panel
 from tsfusion import FusionForecaster
 from tsfusion.cli import main
+from tsfusion.cli.main import _forecaster
 from tsfusion.cli.tables import read_table, write_table
 
 TINY = [f"{name}={json.dumps(value)}" for name, value in SMALL.items() if value is not None]
@@ -164,6 +165,32 @@ def test_backtest_scores_beside_baselines(folder, eager):
     assert scores["last_value"]["mae"] == pytest.approx((mine["y"] - mine["mean"]).abs().mean())
 
 
+def test_a_folder_of_files_is_fitted_as_python_does(folder, eager):
+    small_panel(n_steps=60).to_parquet(folder / "history.parquet", index=False)
+    run(
+        "relayout", folder / "history.parquet", "--series", "store", "--time", "date",
+        "--n-buckets", 2, "-o", folder / "buckets",
+    )  # fmt: skip
+    told = run("fit", folder / "buckets", *FLAGS, "--json", "-o", folder / "large.tsf")
+    assert json.loads(told.stdout)["rows"] == 180
+    mine = FusionForecaster(7, **ROLES, **{**SMALL, "max_epochs": 1}).fit(folder / "buckets")
+    found = FusionForecaster.load(folder / "large.tsf").model_.get_weights()
+    for one, other in zip(found, mine.model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    (folder / "empty").mkdir()
+    told = run("fit", folder / "empty", *FLAGS, "-o", folder / "m.tsf", code=1)
+    assert told.stderr.startswith("Error: ")
+    assert "empty" in told.stderr
+
+
+def test_what_is_not_given_is_the_default():
+    given = {"set_": {}, "series": None, "seed": 0, "quantiles": None, "max_epochs": None}
+    made = _forecaster({**given, "horizon": 3}, quiet=True).get_params()
+    default = FusionForecaster(3).get_params()
+    changed = {name for name, value in made.items() if value != default[name]}
+    assert changed == {"random_state", "verbose"}
+
+
 def test_a_file_of_options_is_as_good_as_flags(folder, eager):
     listed = {text.split("=")[0]: text.split("=")[1] for text in TINY}
     lines = [
@@ -199,7 +226,8 @@ def test_a_file_of_options_is_as_good_as_flags(folder, eager):
         (("inspect", "history.csv"), "history.csv: expected a file that save wrote"),
         (("forecast", "model.tsf"), "Missing future values of the known columns"),
         (("forecast", "model.tsf", "later.csv", "--quantiles", "2"), "between 0 and 1"),
-        (("fit", ".", *FLAGS, "-o", "m.tsf"), "expected a CSV or Parquet file, received a folder"),
+        (("fit", ".", *FLAGS, "-o", "m.tsf"), "Parquet files alone in '.'; .* tsfusion relayout"),
+        (("backtest", ".", *FLAGS), "expected a CSV or Parquet file, received a folder"),
         (("fit", "semicolons.csv", *FLAGS, "-o", "m.tsf"), "separated by commas, .* has ';'"),
         (("fit", "book.xlsx", *FLAGS, "-o", "m.tsf"), "expected a .csv or .parquet file"),
         (("forecast", "nowhere.tsf", "-o", "x.xlsx"), "x.xlsx: expected a .csv or .parquet file"),
@@ -215,6 +243,7 @@ def test_a_file_of_options_is_as_good_as_flags(folder, eager):
         "no model",
         "no future",
         "level",
+        "folder of other files",
         "folder",
         "semicolons",
         "workbook",

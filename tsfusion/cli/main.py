@@ -149,7 +149,9 @@ _MODEL_OPTIONS = (
     click.option("--horizon", type=click.IntRange(1), required=True, help="Steps ahead."),
     click.option("--freq", help="The step of time (D, h, MS, ...); found if not given."),
     click.option("--context-length", type=click.IntRange(1), help="Past steps seen."),
-    click.option("--max-epochs", type=click.IntRange(1), default=15, show_default=True),
+    click.option(
+        "--max-epochs", type=click.IntRange(1), help="The most epochs; FusionForecaster's default."
+    ),
     click.option(
         "--calibration",
         type=click.Choice(["cqr", "aci", "tracking"]),
@@ -223,12 +225,14 @@ def demo(quiet: bool) -> None:
 def fit(data: str, output: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Learn from DATA, and write the model to a file.
 
+    A folder of Parquet files, such as relayout makes, may be larger than memory.
+
     Example: tsfusion fit sales.csv --target sales --series store --horizon 28 -o model.tsf
     """
-    from tsfusion.cli.tables import read_table, write_json
+    from tsfusion.cli.tables import count_rows, read_table, write_json
     from tsfusion.files.archive import check_target
 
-    table = read_table(data, options["time"])
+    table = data if os.path.isdir(data) else read_table(data, options["time"])
     model = _forecaster(options, quiet)
     check_target(output)
     began = clock.monotonic()
@@ -237,7 +241,7 @@ def fit(data: str, output: str, quiet: bool, as_json: bool, **options: Any) -> N
     model.save(output)
     told = {
         "model": output,
-        "rows": len(table),
+        "rows": count_rows(table),
         "series": len(model.series_),
         "context_length": model.context_length_,
         "freq": str(model.freq_),
@@ -596,7 +600,7 @@ def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
     given = dict(options)
     further = given.pop("set_")
     series = given.pop("series")
-    seed, levels = given.pop("seed"), given.pop("quantiles")
+    seed, levels, epochs = given.pop("seed"), given.pop("quantiles"), given.pop("max_epochs")
     known = FusionForecaster._get_param_names()
     wrong = [name for name in further if name not in known]
     if wrong:
@@ -605,7 +609,7 @@ def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
             f"{wrong[0]!r}.",
             param_hint="--set",
         )
-    twice = [name for name in further if given.get(name) is not None and name != "max_epochs"]
+    twice = [name for name in further if options.get(name) is not None]
     if twice:
         raise click.BadParameter(f"{twice[0]!r} has an option of its own.", param_hint="--set")
     return FusionForecaster(
@@ -615,6 +619,7 @@ def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
             "random_state": seed,
             "verbose": int(not quiet),
             **({} if levels is None else {"quantiles": levels}),
+            **({} if epochs is None else {"max_epochs": epochs}),
             **further,
         }
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_output", "read_table", "write_json", "write_table"]
+__all__ = ["check_output", "count_rows", "read_table", "write_json", "write_table"]
 
 _PARQUET = (".parquet", ".pq")
 _OTHERS = (".arrow", ".feather", ".h5", ".json", ".orc", ".pkl", ".xls", ".xlsx")
@@ -58,6 +58,15 @@ def read_table(path: str, time: str | None = None) -> pd.DataFrame:
         if name in frame.columns and pd.api.types.is_string_dtype(frame[name].dtype):
             frame[name] = _times(frame[name], path, must=name == time)
     return frame
+
+
+def count_rows(table: pd.DataFrame | str) -> int:
+    """Return the rows of a table, or of the Parquet files in a folder."""
+    if not isinstance(table, str):
+        return len(table)
+    from tsfusion.data.parquet import _Files
+
+    return _Files(table, set(), 1_024).n_rows
 
 
 def _check_ending(path: str) -> None:

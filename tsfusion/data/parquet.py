@@ -659,7 +659,10 @@ def _find_files(path: Any) -> tuple[list[Any], Any]:
             f"{path!r}, which is not there ({error})."
         ) from error
     except pa.ArrowInvalid as error:
-        raise ValueError(f"path: expected Parquet files in {path!r}: {error}") from error
+        raise ValueError(
+            f"path: expected Parquet files alone in {path!r}; tsfusion.scale.relayout (the command "
+            f"tsfusion relayout) makes such of others. {error}"
+        ) from error
     if not files:
         raise FileNotFoundError(f"path: there are no Parquet files in {path!r}.")
     return files, dataset.filesystem
