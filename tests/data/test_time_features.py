@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tsfusion.data import time_features
 from tsfusion.data.encoder import PanelEncoder
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
@@ -190,6 +191,20 @@ def test_unknown_countries(given, message):
         holiday_calendar(given, encoder)
     with pytest.raises(ValueError, match="in column 'land': 'x' is neither a country"):
         holiday_calendar("land", encoder)
+
+
+def test_a_country_of_many_series_is_looked_up_once(monkeypatch):
+    encoder, _ = encode(n=20)
+    asked = []
+    look = time_features.check_region
+    monkeypatch.setattr(
+        time_features, "check_region", lambda *given: [asked.append(given[0]), look(*given)][1]
+    )
+    countries = ["DE", ["US", "CA"], None, "US-CA"]
+    calendar = holiday_calendar({f"s{i}": countries[i % 4] for i in range(40)}, encoder)
+    assert asked == countries
+    assert calendar.regions == (("DE", None), ("US", "CA"), None)
+    assert calendar.by_label.tolist() == [0, 1, 2, 1] * 10
 
 
 def test_holidays_need_dates():

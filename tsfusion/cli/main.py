@@ -597,10 +597,9 @@ def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
     """Return an unfitted forecaster with the parameters of the command line."""
     from tsfusion import FusionForecaster
 
-    given = dict(options)
-    further = given.pop("set_")
-    series = given.pop("series")
-    seed, levels, epochs = given.pop("seed"), given.pop("quantiles"), given.pop("max_epochs")
+    # What was not given keeps the estimator's default.
+    given = {name: value for name, value in options.items() if value is not None}
+    further, seed = given.pop("set_"), given.pop("seed")
     known = FusionForecaster._get_param_names()
     wrong = [name for name in further if name not in known]
     if wrong:
@@ -609,20 +608,12 @@ def _forecaster(options: dict[str, Any], quiet: bool) -> Any:
             f"{wrong[0]!r}.",
             param_hint="--set",
         )
-    twice = [name for name in further if options.get(name) is not None]
+    twice = [name for name in further if name in given]
     if twice:
         raise click.BadParameter(f"{twice[0]!r} has an option of its own.", param_hint="--set")
-    return FusionForecaster(
-        **{
-            **given,
-            "series": series[0] if series and len(series) == 1 else series,
-            "random_state": seed,
-            "verbose": int(not quiet),
-            **({} if levels is None else {"quantiles": levels}),
-            **({} if epochs is None else {"max_epochs": epochs}),
-            **further,
-        }
-    )
+    if len(given.get("series", ())) == 1:
+        (given["series"],) = given["series"]
+    return FusionForecaster(**{**given, "random_state": seed, "verbose": int(not quiet), **further})
 
 
 def _load(path: str) -> Any:

@@ -64,9 +64,9 @@ def count_rows(table: pd.DataFrame | str) -> int:
     """Return the rows of a table, or of the Parquet files in a folder."""
     if not isinstance(table, str):
         return len(table)
-    from tsfusion.data.parquet import _Files
+    import pyarrow.dataset
 
-    return _Files(table, set(), 1_024).n_rows
+    return pyarrow.dataset.dataset(table).count_rows()
 
 
 def _check_ending(path: str) -> None:

@@ -113,8 +113,8 @@ class HolidayCalendar:
         later: list[Any] = []
         for ordinal, rows, series in parts:
             region = learned._regions_of(rows)
-            unknown += list(rows.labels[np.unique(series[region[series] < 0])])
-            later += list(learned._without_region(rows))
+            unknown += list(_without(region, rows, series))
+            later += list(_without(region, rows, rows.series))
             if unknown:
                 continue
             holiday, names, real = learned._look_up(timeline, ordinal, region[series])
@@ -154,10 +154,7 @@ class HolidayCalendar:
 
     def warn_of_unknown(self, rows: Rows) -> None:
         """Say which series have no known country."""
-        _warn_of_unknown(self._without_region(rows))
-
-    def _without_region(self, rows: Rows) -> pd.Index:
-        return rows.labels[np.unique(rows.series[self._regions_of(rows)[rows.series] < 0])]
+        _warn_of_unknown(_without(self._regions_of(rows), rows, rows.series))
 
     def _regions_of(self, rows: Rows) -> np.ndarray:
         """Return (S,) the place of each series in the regions, -1 where it is not known."""
@@ -188,6 +185,11 @@ class HolidayCalendar:
         np.cumsum(table >= 0, axis=1, out=until[:, 1:])
         real = until[region, stop - first] - until[region, start - first]
         return np.full(len(ordinal), -1), names, real.astype(np.float64)
+
+
+def _without(region: np.ndarray, rows: Rows, series: np.ndarray) -> pd.Index:
+    """Return the labels of those of some rows' series (codes) whose place in the regions is -1."""
+    return rows.labels[np.unique(series[region[series] < 0])]
 
 
 def _warn_of_unknown(labels: Sequence[Any] | pd.Index) -> None:
@@ -313,7 +315,12 @@ def holiday_calendar(given: Any, encoder: PanelEncoder) -> HolidayCalendar | Non
         return None
     static = encoder.roles.static_categorical
     if isinstance(given, Mapping):
-        regions = [check_region(value, f" of series {label!r}") for label, value in given.items()]
+        # Each country once: a look takes milliseconds, and there may be thousands of series.
+        checked: dict[str, Region | None] = {}
+        for label, value in given.items():
+            if repr(value) not in checked:
+                checked[repr(value)] = check_region(value, f" of series {label!r}")
+        regions = [checked[repr(value)] for value in given.values()]
         known = list(dict.fromkeys(regions))
         labels = pd.Index(list(given))
         return HolidayCalendar(

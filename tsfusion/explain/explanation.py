@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tsfusion.explain.averages import Averages, group_of, group_sizes
+from tsfusion.explain.verdicts import in_short
 
 if TYPE_CHECKING:
     from tsfusion.explain.attribution import Attribution
@@ -324,7 +325,7 @@ class Explanation(Averages):
             unusual = int(self.regime_table["unusual"].sum())
             lines.append(f"In {unusual} of the windows the attention is unusual.")
         if self.trust_table is not None:
-            lines += _in_short(self.trust_table)
+            lines += in_short(self.trust_table)
         return " ".join(lines)
 
     def plot_lag_sensitivity(self, variable: Any, ax: Any = None) -> Any:
@@ -599,29 +600,3 @@ class Explanation(Averages):
             parts.append(result.reset_index())
             parts[-1].insert(0, "branch", branch.name)
         return pd.concat(parts, ignore_index=True)
-
-
-def _in_short(trust: pd.DataFrame) -> list[str]:
-    """Return the verdicts, those of one check at several shares as one sentence."""
-    said = {
-        "comprehensiveness": (
-            "Removing the values that are attributed most moves the forecast {} as far as removing "
-            "as many random ones."
-        ),
-        "sufficiency": (
-            "Random values kept in place of those that are attributed most leave the forecast {} "
-            "as far from what it was."
-        ),
-    }
-    lines = []
-    kind = trust["check"].str.split(" ").str[0]
-    for check in kind.unique():
-        rows = trust[kind == check]
-        if check not in said:
-            lines += rows["verdict"].tolist()
-            continue
-        shares = rows["check"].str.removeprefix(f"{check} ").str.replace(" ", "")
-        parts = [f"{value:.1f}x ({share})" for value, share in zip(rows["value"], shares)]
-        figures = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[:-1] else parts)
-        lines.append(said[check].format(figures))
-    return lines

@@ -18,6 +18,7 @@ from tsfusion.explain.attribution import Attribution, Task, run_in_chunks
 from tsfusion.explain.donors import Batch, Donors
 from tsfusion.explain.explanation import Branch
 from tsfusion.explain.paths import Truth, ratio_interval
+from tsfusion.explain.verdicts import of_share
 from tsfusion.prediction import run_model
 
 __all__ = ["examine", "overlap", "step_attribution"]
@@ -241,20 +242,12 @@ def _removals(
                     moved[i, k, j] += change
     rows = []
     for share, (removed, kept) in zip(_SHARES, moved):
-        interval = ratio_interval(removed[0], removed[1], rng)
-        said = (
-            f"Removing the {share:.0%} of the values that are attributed most moves the forecast "
-            f"{interval[0]:.1f}x as far as removing random ones."
-        )
-        rows.append(
-            _row(f"comprehensiveness {100 * share:.0f} %", interval, 2.0, interval[0] >= 2, said)
-        )
-        interval = ratio_interval(kept[1], kept[0], rng)
-        said = (
-            f"Random values kept in place of the {share:.0%} that are attributed most leave the "
-            f"forecast {interval[0]:.1f}x as far from what it was."
-        )
-        rows.append(_row(f"sufficiency {100 * share:.0f} %", interval, 2.0, interval[0] >= 2, said))
+        for check, further, less in (
+            ("comprehensiveness", removed[0], removed[1]), ("sufficiency", kept[1], kept[0]),
+        ):  # fmt: skip
+            interval = ratio_interval(further, less, rng)
+            said = of_share(check, share, interval[0])
+            rows.append(_row(f"{check} {100 * share:.0f} %", interval, 2.0, interval[0] >= 2, said))
     return sorted(rows, key=lambda row: row[0].split()[0])
 
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from tsfusion.data.encoder import Rows, _order
 from tsfusion.data.frames import as_frame
-from tsfusion.data.panel import Panel, Units
+from tsfusion.data.panel import Panel
 from tsfusion.data.parquet import ParquetPanel, _bytes, _Files, _named, transform_in_parts
 from tsfusion.data.windows import (
     WindowIndex,
@@ -92,7 +91,6 @@ def open_files(model: FusionForecaster, X: Any, y: Any) -> Files | None:
             "warm_start=True: expected none with files, for a fit on files begins anew. Fit on a "
             "table in memory, or set warm_start=False."
         )
-    transform_in_parts(model.target_transform)
     return Files(model, X)
 
 
@@ -163,13 +161,7 @@ class Files:
         fitted = Fitted(
             encoder=panel.encoder,
             calendar=panel.calendar,
-            units=Units(
-                unit,
-                units.typical_unit,
-                units.typical_level,
-                # Nothing but the order of the series is learned anew.
-                None if units.scaler is None else clone(units.scaler).fit([], [], labels=labels),
-            ),
+            units=replace(units, unit=unit),
             context_length=context_length,
             horizon=int(model.horizon),
             levels=levels,
