@@ -101,7 +101,7 @@ def read(folder: Path, limit: str):
 
 def reader(folder: Path, limit: str) -> None:
     import tsfusion.data
-    from tsfusion.scale.reader import FileWindows, WindowReader
+    from tsfusion.data.window_reader import FileWindows, WindowReader
 
     del tsfusion
     before, start = memory(), time.monotonic()
@@ -136,7 +136,7 @@ class Repeated:
 def simulation(folder: Path, limit: str) -> None:
     import numpy as np
 
-    from tsfusion.scale.reader import FileWindows, WindowReader
+    from tsfusion.data.window_reader import FileWindows, WindowReader
 
     panel = read(folder, limit)
     small = FileWindows.of(panel, context_length=CONTEXT, horizon=HORIZON)

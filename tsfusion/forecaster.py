@@ -43,6 +43,7 @@ from tsfusion.learning import (
     train_members,
     validation_losses,
 )
+from tsfusion.learning_from_files import open_files
 from tsfusion.prediction import (
     Fitted,
     RowPlan,
@@ -52,7 +53,6 @@ from tsfusion.prediction import (
     typical_gap,
 )
 from tsfusion.quantiles import check_levels, mean_of_quantiles
-from tsfusion.scale.files import open_files
 
 if TYPE_CHECKING:
     from tsfusion.explain import AverageExplanation, Explanation

@@ -19,8 +19,8 @@ def main():
     from tests.tiny import Wide
     from tsfusion import FusionForecaster
     from tsfusion.data import ParquetPanel
+    from tsfusion.learning_from_files import FileSource
     from tsfusion.models.factory import NETWORKS
-    from tsfusion.scale import files
 
     NETWORKS["fusion"] = Wide
     options = {**SMALL, "max_epochs": 2, "steps_per_epoch": 3, "dropout": 0.0,
@@ -30,8 +30,8 @@ def main():
     assert panel.n_chunks > 1
     if distribution is None:
         # What two ranks draw, by one.
-        reader = files.FileSource.reader
-        files.FileSource.reader = lambda self, **ask: reader(self, **{**ask, "shards": 2})
+        reader = FileSource.reader
+        FileSource.reader = lambda self, **ask: reader(self, **{**ask, "shards": 2})
     name = "alone" if distribution is None else "ranks"
     for source, X in (("table", pd.read_parquet(path)), ("files", panel)):
         model = FusionForecaster(

@@ -111,7 +111,7 @@ class ReaderBatches(keras.utils.PyDataset):
 
     Parameters
     ----------
-    reader : tsfusion.scale.reader.WindowReader
+    reader : tsfusion.data.window_reader.WindowReader
     steps : int
         Batches per epoch.
     share : Share

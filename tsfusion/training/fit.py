@@ -155,7 +155,7 @@ def train(
         The panel row of each series from which on its targets are hidden from training.
     checkpoint : Checkpoint, default=None
         Open; training goes on from it, and writes it after each epoch.
-    source : tsfusion.scale.files.FileSource, default=None
+    source : tsfusion.learning_from_files.FileSource, default=None
         Where training windows are read from in place of the panel, which holds some of them.
     share : Share, default=ALONE
         This process's part of each batch, as `tsfusion.training.devices.distributed` gives it.

@@ -19,6 +19,7 @@ from tsfusion.data.encoder import Rows, _order
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import Panel
 from tsfusion.data.parquet import ParquetPanel, _bytes, _Files, _named, transform_in_parts
+from tsfusion.data.window_reader import FileWindows, WindowReader, concatenated, pieces
 from tsfusion.data.windows import (
     WindowIndex,
     evenly_spaced,
@@ -28,7 +29,6 @@ from tsfusion.data.windows import (
 from tsfusion.exceptions import DataWarning
 from tsfusion.learning import context_of
 from tsfusion.prediction import Fitted, known_end
-from tsfusion.scale.reader import FileWindows, WindowReader, concatenated, pieces
 
 if TYPE_CHECKING:
     from tsfusion.forecaster import FusionForecaster

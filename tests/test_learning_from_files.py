@@ -9,12 +9,12 @@ from tests.conftest import ROLES, SMALL, small_panel
 from tests.tiny import Tiny
 from tsfusion import FusionForecaster
 from tsfusion.data import ParquetPanel, TargetScaler
+from tsfusion.data.window_reader import FileWindows, WindowReader
 from tsfusion.data.windows import WindowIndex, training_windows
+from tsfusion.learning_from_files import _Wanted
 from tsfusion.models import FusionTransformer
 from tsfusion.models.factory import NETWORKS
 from tsfusion.scale import relayout
-from tsfusion.scale.files import _Wanted
-from tsfusion.scale.reader import FileWindows, WindowReader
 
 pytestmark = pytest.mark.usefixtures("eager")
 on_every_backend = pytest.mark.backends
