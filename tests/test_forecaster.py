@@ -687,3 +687,13 @@ def test_a_fit_with_xla_forecasts_without_it(history, future):
     assert not model.model_.jit_compile
     twin = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(twin.predict(future), model.predict(future))
+
+
+def test_a_series_without_any_target_is_named(panel, tiny, eager):
+    table = panel[["date", "store", "sales"]]
+    table = table.assign(sales=table["sales"].where(table["store"] != "s1"))
+    named = {"time": "date", "series": "store", "target": "sales"}
+    model = FusionForecaster(horizon=7, context_length=21, **named, **SMALL).fit(table)
+    message = r"Series 's1' has no known target \(1 such series\).*leave its rows out"
+    with pytest.raises(ValueError, match=message):
+        model.forecast()

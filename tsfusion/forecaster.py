@@ -1724,7 +1724,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         if len(silent):
             raise ValueError(
                 f"Series {memory.labels[silent[0]]!r} has no known target "
-                f"({len(silent)} such series): there is nothing to forecast from."
+                f"({len(silent)} such series): there is nothing to forecast from. Give it rows "
+                "with one, by update or context=, or leave its rows out."
             )
         series = np.repeat(wanted, steps)
         n = len(series)

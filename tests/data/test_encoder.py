@@ -406,6 +406,30 @@ def test_the_most_frequent_categories_keep_their_codes():
     assert (later.categorical[:, 1] == 0).all()
 
 
+@pytest.mark.parametrize("stray", ["-", "1.5"])
+def test_numbers_that_are_read_as_categories_are_warned_of(stray):
+    prices = FRAME["price"].round(2).astype(str)
+    prices[3] = stray
+    message = (
+        r"'price' is read as \d+ categories, most of them numbers .*pd.to_numeric\(X\['price'\]"
+    )
+    with pytest.warns(DataWarning, match=message) as caught:
+        fit(FRAME.assign(price=prices))
+    assert len(caught) == 1
+    mixed = FRAME["price"].astype(object)
+    mixed[3] = "closed"
+    with pytest.warns(DataWarning, match=message):
+        fit(FRAME.assign(price=mixed))
+
+
+def test_names_and_codes_are_categories_without_a_word():
+    row = np.arange(len(FRAME))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for values in (row.astype(str), [f"{i}.b" for i in row], (row % 9 / 2).astype(str)):
+            fit(FRAME.assign(event=values))
+
+
 def test_only_training_rows_count_for_the_limit():
     events = np.tile(["a"] * 10 + ["b"] * 8 + ["c"] * 12 + ["d"] * 10, 2)
     with pytest.warns(DataWarning, match="has 3 categories in training"):

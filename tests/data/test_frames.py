@@ -84,7 +84,7 @@ def test_columns_of_other_libraries_keep_their_meaning():
         (object(), TypeError, "received object"),
         (np.zeros(3), ValueError, "Expected 2D array, got 1D array of 3 values.*Reshape your data"),
         ([1, 2], ValueError, "Expected 2D array, got 1D array of 2 values.*Reshape your data"),
-        (pd.Series([1]), TypeError, r"a single column \(Series\). Reshape your data"),
+        (pd.Series([1]), TypeError, r"a single column \(Series\). Reshape your data: X.to_frame\("),
         (pl.Series([1]), TypeError, r"a single column \(Series\)"),
         (pa.chunked_array([[1]]), TypeError, r"a single column \(ChunkedArray\)"),
     ],

@@ -488,6 +488,14 @@ class PanelEncoder:
         kept = list(rows)
         with contextlib.suppress(TypeError):
             kept = sorted(kept)
+        if _is_quantity(kept):
+            warnings.warn(
+                f"Column {name!r} is read as {len(kept)} categories, most of them numbers with "
+                f"decimals, such as {kept[0]!r}. If it is a quantity, make numbers of it first: "
+                f"pd.to_numeric(X[{name!r}], errors='coerce').",
+                DataWarning,
+                stacklevel=2,
+            )
         most = self.max_categories
         if most is not None and len(kept) > most:
             by_rows = sorted(kept, key=lambda value: -rows[value])
@@ -720,6 +728,13 @@ def _labelled(column: pd.Series | pd.Index, name: Any) -> tuple[np.ndarray, pd.I
     rank = np.empty(len(labels), np.int64)
     rank[order] = np.arange(len(labels))
     return rank[codes], labels[order]
+
+
+def _is_quantity(categories: list[Any]) -> bool:
+    """Whether categories are rather the values of a number: most of at least ten have decimals."""
+    some = pd.Series(categories[:1000], dtype=object)
+    values = pd.to_numeric(some, errors="coerce")
+    return len(some) >= 10 and bool((values.notna() & (values % 1 != 0)).mean() > 0.5)
 
 
 def _take_raw(raw: RawTimes, order: np.ndarray) -> RawTimes:

@@ -61,7 +61,7 @@ def as_frame(
     if _is_column(X):
         raise TypeError(
             f"X: expected a table, received a single column ({type(X).__name__}). Reshape your "
-            "data: X.to_frame() makes a table of it."
+            "data: X.to_frame(name='y') makes a table of it, for target='y'."
         )
     if hasattr(X, "__dataframe__") or hasattr(X, "__arrow_c_stream__"):
         return _from_table(X, columns)
