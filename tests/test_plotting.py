@@ -87,6 +87,8 @@ def test_what_cannot_be_drawn_is_said(forecast):
         plot_forecast(forecast.drop(columns="mean"))
     with pytest.raises(ValueError, match="history: expected the columns .* called 'sold'"):
         plot_forecast(forecast, history(forecast), target="sold")
+    with pytest.raises(ValueError, match="target: expected the name of the target in history"):
+        plot_forecast(forecast, history(forecast))
     with pytest.raises(ValueError, match="received none with 'cutoff'"):
         plot_backtest(forecast)
     with pytest.raises(ValueError, match="received no 'level'"):

@@ -79,11 +79,15 @@ def plot_forecast(
     mine, name = _of_series(forecast, keys, which, "forecast")
     ax = _axes(ax, (9, 4))
     if history is not None:
+        if target is None:
+            raise ValueError(
+                "target: expected the name of the target in history, received None. Pass target=."
+            )
         lacking = [column for column in (*keys, time, target) if column not in history.columns]
         if lacking:
             raise ValueError(
-                f"history: expected the columns {[*keys, time]} and the target (target=), received "
-                f"none called {lacking[0]!r}."
+                f"history: expected the columns {[*keys, time, target]}, received none called "
+                f"{lacking[0]!r}."
             )
         past = history
         if keys:
