@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from tests.report.made import made_backtest, made_explanation  # noqa: E402
 from tsfusion.evaluation import reliability  # noqa: E402
 from tsfusion.plotting import (  # noqa: E402
+    draw_lags,
     plot_attention,
     plot_backtest,
     plot_calibration,
@@ -147,6 +148,23 @@ def test_attention_is_drawn_where_it_went(explanation, branch, width):
     assert ax.get_xlim()[0] > ax.get_xlim()[1]
     with pytest.raises(ValueError, match=r"branch: expected one of \['short', 'long'\]"):
         plot_attention(explanation, branch="all")
+
+
+def test_steps_far_apart_have_rows_beside_each_other():
+    table = pd.DataFrame({"lag": [1, 2, 1, 2, 30], "horizon": [1, 1, 7, 7, 28], "value": 0.5})
+    ax = draw_lags(table, "share", "title")
+    (cells,) = ax.collections
+    middle = np.stack([path.vertices[:4] for path in cells.get_paths()]).mean(axis=1)[:, 1]
+    assert middle.tolist() == [1, 1, 2, 2, 3]
+    assert [ax.yaxis.get_major_formatter()(at) for at in (0, 1, 2, 3, 4)] == [
+        "",
+        "1",
+        "7",
+        "28",
+        "",
+    ]
+    # Shades begin at nothing: even shares look even.
+    assert cells.get_clim() == (0, 0.5)
 
 
 def test_importance_shows_each_measure_by_a_shape_of_its_own(explanation):

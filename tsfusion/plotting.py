@@ -332,11 +332,13 @@ def draw_lags(table: pd.DataFrame, label: str, title: str, ax: Any = None) -> An
     """Draw ``value`` by ``lag`` (of the last step, of ``source_width`` steps) and ``horizon``."""
     ax = _axes(ax, (9, 4))
     from matplotlib.collections import PolyCollection
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     right = table["lag"].to_numpy(float) - 0.5
     width = table["source_width"].to_numpy(float) if "source_width" in table else 1.0
-    low = table["horizon"].to_numpy(float) - 0.5
+    # A row for each step there is, however far they are apart.
+    steps, row = np.unique(table["horizon"], return_inverse=True)
+    low = row + steps[0] - 0.5
     left, high = right + width, low + 1
     corners = np.stack(
         [
@@ -348,9 +350,12 @@ def draw_lags(table: pd.DataFrame, label: str, title: str, ax: Any = None) -> An
     cells = PolyCollection(
         list(corners), array=table["value"].to_numpy(float), cmap="viridis", lw=0
     )
+    cells.set_clim(0, None)
     ax.add_collection(cells)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    names = {int(steps[0]) + i: str(step) for i, step in enumerate(steps)}
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda at, _: names.get(round(at), "")))
     ax.figure.colorbar(cells, ax=ax, label=label)
     ax.set(
         xlim=(left.max(), right.min()), ylim=(low.min(), high.max()),

@@ -13,9 +13,13 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 def made_explanation(
     series=("a", "b"), per_series=3, *, target="sales", horizon=4, context=12, variables=("price",),
-    start="2024-01-01", seed=0, bare=False,
+    start="2024-01-01", seed=0, bare=False, asked=None,
 ):  # fmt: skip
-    """Windows of a random walk for each series, with every table; ``bare`` leaves these out."""
+    """Windows of a random walk for each series, with every table; ``bare`` leaves these out.
+
+    ``asked`` are the steps ahead that are explained, by default all.
+    """
+    asked = range(1, horizon + 1) if asked is None else asked
     rng = np.random.default_rng(seed)
     steps, size = context + horizon, len(series) * per_series
     grid = pd.date_range(start, periods=steps + (per_series - 1) * horizon, freq="D")
@@ -23,8 +27,8 @@ def made_explanation(
     walks = rng.normal(size=(len(series), len(grid))).cumsum(axis=1)
     places = first[:, None] + np.arange(steps)
     of = np.repeat(np.arange(len(series)), per_series)
-    window = np.repeat(np.arange(size), horizon)
-    step = np.tile(np.arange(1, horizon + 1), size)
+    window = np.repeat(np.arange(size), len(asked))
+    step = np.tile(asked, size)
     entries = len(window)
     middle = walks[of[window], places[window, context + step - 1]]
     quantiles = middle[:, None] + np.asarray(LEVELS) - 0.5

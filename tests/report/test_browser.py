@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.report.made import made_backtest, made_explanation
@@ -45,26 +46,27 @@ def chromium():
 @pytest.fixture
 def opened(chromium, path):
     """Open the page; in the end, nothing was asked of a network and nothing was complained of."""
-    asked, said, pages = [], [], []
+    asked, said, pages, files = [], [], [], []
 
-    def opening(width=1280, theme="light"):
+    def opening(width=1280, theme="light", of=path):
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
         )
         page = context.new_page()
         pages.append(page)
+        files.append(of.as_uri())
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-        page.goto(path.as_uri())
+        page.goto(of.as_uri())
         page.wait_for_selector("body[data-drawn=yes]")
         return page
 
     yield opening
     for page in pages:
         page.context.close()
-    assert set(asked) == {path.as_uri()}
+    assert asked == files
     assert said == []
 
 
@@ -95,6 +97,24 @@ def test_a_click_on_a_step_changes_heatmap_and_table(opened):
     page.locator("#step").focus()
     page.keyboard.press("ArrowRight")
     assert {row[0] for row in table(page, "when-long")} == {"2"}
+
+
+def test_steps_far_apart_have_rows_beside_each_other(opened, tmp_path):
+    path = tmp_path / "some.html"
+    made_explanation(["a"], 1, horizon=28, asked=[1, 7, 28]).to_html(path)
+    page = opened(of=path)
+    chart = page.locator("#chart-heat-short")
+    assert chart.locator(".role-axis-label text").all_text_contents()[-3:] == ["1", "7", "28"]
+    rows = {}
+    for cell in chart.locator(".layer_0_marks path").all():
+        box = cell.bounding_box()
+        rows.setdefault(round(box["y"]), box["height"])
+    tops, heights = sorted(rows), list(rows.values())
+    assert len(rows) == 3
+    assert min(heights) > 20
+    np.testing.assert_allclose(np.diff(tops), heights[0], atol=1.5)
+    chart.locator(".layer_0_marks path").last.click()
+    assert page.locator("#step").input_value() == "28"
 
 
 def test_series_and_window_can_be_chosen(opened):

@@ -178,7 +178,7 @@ class _Charts:
         )  # fmt: skip
         step = alt.Y(
             "h0", type="quantitative", title=None, scale=alt.Scale(zero=False, nice=False),
-            axis=alt.Axis(grid=False, values=alt.expr("steps"), format="d"),
+            axis=alt.Axis(grid=False, values=alt.expr("rows"), labelExpr="steps[datum.value]"),
         )  # fmt: skip
         cells = self._data("cells").mark_rect().encode(
             x=lag, x2="l1", y=step, y2="h1",

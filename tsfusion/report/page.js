@@ -90,14 +90,14 @@
         const when = stamp(times[first]) + (l1 - l0 > 1 ? ` to ${stamp(times[w.past + last])}` : "");
         const lag = l1 - l0 > 1 ? `${l0} to ${l1 - 1}` : String(l0);
         cells.push({
-          h, h0: h - 0.5, h1: h + 0.5, l0: l0 - 0.5, l1: l1 - 0.5, t0, t1, w: weight, when, target,
+          h, h0: i - 0.5, h1: i + 0.5, l0: l0 - 0.5, l1: l1 - 0.5, t0, t1, w: weight, when, target,
           lag, w_text: percent(weight),
         });
         most = Math.max(most, weight);
         far = Math.max(far, l1 - 0.5);
       });
       const near = Math.min(...cells.filter((c) => c.h === h).map((c) => c.l0));
-      steps.push({ h, h0: h - 0.5, h1: h + 0.5, l0: near, l1: far });
+      steps.push({ h, h0: i - 0.5, h1: i + 0.5, l0: near, l1: far });
     });
     return { cells, steps, times, most };
   }
@@ -163,8 +163,6 @@
     });
     if (views[name]) views[name].finalize();
     views[name] = made;
-    // The element around it has the name; the marks would be read one by one, without any.
-    element.querySelector("svg, canvas").setAttribute("aria-hidden", "true");
     // The element around it has the name; the marks would be read one by one, without any.
     element.querySelector("svg, canvas").setAttribute("aria-hidden", "true");
     made.view.addEventListener("click", (_, item) => {
@@ -238,12 +236,15 @@
         return;
       }
       const columns = [["h", "step ahead", number], ["target", "forecast of"], ["lag", "lag"], ["when", "looked at"], ["w_text", "attention"]];
-      const every = Math.ceil(current().step.length / 12), steps = current().step.filter((_, i) => i % every === 0);
+      // A row for each step explained, however far they are apart.
+      const every = Math.ceil(current().step.length / 12);
+      const rows = current().step.map((_, i) => i).filter((i) => i % every === 0);
+      const heat = { most: found.most, rows, steps: current().step, height: Math.max(44, Math.min(300, 28 * current().step.length)) };
       const values = { ...span, most: found.most };
       jobs.push(draw(names[0], "when", { cells: found.cells }, values, {
         columns, rows: () => found.cells.filter((c) => c.h === state.step),
       }));
-      jobs.push(draw(names[1], "heat", { cells: found.cells, steps: found.steps }, { most: found.most, steps, height: Math.max(44, Math.min(300, 28 * current().step.length)) }, {
+      jobs.push(draw(names[1], "heat", { cells: found.cells, steps: found.steps }, heat, {
         columns, rows: () => found.cells,
       }));
     });
