@@ -11,6 +11,12 @@ defaults take at most (ours may stop earlier); "fusion-equal" is ours on --sampl
 everything else at its default. All train on the
 rows before the validation tail; AutoETS is fitted anew at each origin. What has no seed runs once.
 
+The data sets "traffic" and "taylor" come with other libraries; write what is theirs into --data:
+
+    pip download --no-deps autots==1.0.4 && unzip -j autots*.whl '*/traffic_hourly.zip' -d FOLDER
+    pip install pmdarima==2.1.1 && python -c "from pmdarima.datasets import load_taylor; \
+        load_taylor(as_series=True).rename('load').to_csv('FOLDER/taylor.csv', index=False)"
+
 MAE is of the median, in standard deviations of each series' training rows; SQL is the quantile
 loss (with its factor 2) in units of the training rows' seasonal naive error, as MASE is. Answers
 are kept in --out, one JSON file per contender, data set and seed, and read from there again.
@@ -67,6 +73,7 @@ class Task:
     season: int = 24
     known: list[str] = field(default_factory=list)
     observed: list[str] = field(default_factory=list)
+    step: str = "h"  # of the dates, if there are any
 
     def __post_init__(self) -> None:
         steps = int(self.table["time"].max()) + 1
@@ -79,7 +86,7 @@ class Task:
 
     @property
     def freq(self) -> str | None:
-        return "h" if "date" in self.table else None
+        return self.step if "date" in self.table else None
 
     @property
     def targets(self) -> np.ndarray:
@@ -139,11 +146,30 @@ def exchange(folder: Path) -> Task:
     return Task(table, 1500, horizon=30, season=1)
 
 
+def traffic(folder: Path) -> Task:
+    """Cars an hour on a road, and the weather; no default was chosen by it."""
+    table = pd.read_csv(folder / "traffic_hourly.zip", parse_dates=["datetime"])
+    table = table.drop_duplicates("datetime").sort_values("datetime")
+    observed = ["clouds_all", "rain_1h", "snow_1h", "temp", "weather_main"]
+    table = single(table, "datetime", "traffic_volume", observed)
+    return Task(table, 2880, observed=observed)
+
+
+def taylor(folder: Path) -> Task:
+    """Electricity by half hours, twelve weeks of it; no default was chosen by it."""
+    y = pd.read_csv(folder / "taylor.csv").iloc[:, 0].to_numpy(float)
+    date = pd.date_range("2000-06-05", periods=len(y), freq="30min")
+    table = pd.DataFrame({"date": date, "y": y, "series": "s", "time": np.arange(len(y))})
+    return Task(table, 1008, horizon=48, season=48, step="30min")
+
+
 DATASETS: dict[str, tuple[Callable[[Path], Task], str]] = {
     "etth1": (etth1, "ETTh1.csv"),
     "bike": (bike, "bike_sharing.csv"),
     "exchange": (exchange, "exchange_rate.csv"),
     "air": (air, "air_quality_valencia.csv"),
+    "traffic": (traffic, "traffic_hourly.zip"),
+    "taylor": (taylor, "taylor.csv"),
 }
 
 
