@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from inspect import signature
 
 import keras
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import SMALL, small_panel
-from tsfusion import FusionForecaster
+from tsfusion import DataWarning, FusionForecaster
 from tsfusion.cli import main
 from tsfusion.cli.main import _forecaster
 from tsfusion.cli.tables import read_table, write_table
@@ -335,3 +336,15 @@ def test_the_shell_completes_commands():
     asked = {"COMP_WORDS": "tsfusion re", "COMP_CWORD": "1", "_TSFUSION_COMPLETE": "bash_complete"}
     told = CliRunner().invoke(main, [], prog_name="tsfusion", env=asked)
     assert told.output.split() == ["plain,relayout", "plain,report"]
+
+
+def test_dates_of_an_unknown_order_are_not_passed_over_in_silence(tmp_path):
+    path = str(tmp_path / "days.csv")
+    for first in ("31.01.2024", "1/31/24", "01-02-2024 08:00"):
+        (tmp_path / "days.csv").write_text(f"day,sales\n{first},1\n{first},2\n")
+        with pytest.warns(DataWarning, match=f"'day' is taken for categories, as '{first}' is no"):
+            assert read_table(path)["day"].iloc[0] == first
+    (tmp_path / "days.csv").write_text("day,code\n2024-01-31,1.2.3\n2024-02-01,1.2.4\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_table(path)["day"].dtype.kind == "M"

@@ -158,3 +158,18 @@ def test_targets_of_any_type(y):
 def test_a_bad_target_is_refused(y, error, message):
     with pytest.raises(error, match=message):
         as_target(y, FRAME, FRAME)
+
+
+def test_what_is_no_number_is_named_with_its_row():
+    column = pd.Series(["1.5", "2", "n/a?", None, "-"])
+    message = (
+        r"Target column 'y': expected numbers, received str such as '1.5' and 'n/a\?' in row 2 \(2"
+    )
+    with pytest.raises(TypeError, match=message):
+        numbers(column, "y", "target")
+    with pytest.raises(TypeError, match="'closed' in row 1 .1 such rows in all.. Convert it with"):
+        numbers(pd.Series([1.5, "closed", 2.5], dtype=object), "y", "target")
+    with pytest.raises(TypeError, match=r"received str such as '1'\. Convert it"):
+        numbers(pd.Series(["1", "2"]), "y", "target")
+    with pytest.raises(TypeError, match="received object such as {}"):
+        numbers(pd.Series([{}, 2.5], dtype=object), "y", "target")

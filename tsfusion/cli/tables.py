@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tsfusion.exceptions import DataWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +19,8 @@ __all__ = ["check_output", "count_rows", "read_table", "write_json", "write_tabl
 _PARQUET = (".parquet", ".pq")
 _OTHERS = (".arrow", ".feather", ".h5", ".json", ".orc", ".pkl", ".xls", ".xlsx")
 _SEPARATORS = {";", "\t", "|"}
+# Dates in an order that cannot be known: 31.01.2024, 01/31/24.
+_DATE = r"\d{1,2}([./-])\d{1,2}\1\d{2,4}( .*)?"
 
 
 def read_table(path: str, time: str | None = None) -> pd.DataFrame:
@@ -47,12 +52,14 @@ def read_table(path: str, time: str | None = None) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         shown = "standard input" if path == "-" else path
         raise ValueError(
-            f"{shown}: expected a CSV file with a header, received: {error}"
+            f"{shown}: expected a CSV file with a header, in UTF-8, received: {error}"
         ) from error
     if frame.shape[1] == 1 and (found := _SEPARATORS & set(str(frame.columns[0]))):
+        between = found.pop()
         raise ValueError(
             f"{path}: expected columns separated by commas, received the header "
-            f"{frame.columns[0]!r}, which has {found.pop()!r} between them."
+            f"{frame.columns[0]!r}, which has {between!r} between them. Write it anew, with pandas "
+            f"for instance: pd.read_csv(path, sep={between!r}).to_csv(path, index=False)."
         )
     for name in frame.columns if time is None else [time]:
         if name in frame.columns and pd.api.types.is_string_dtype(frame[name].dtype):
@@ -101,6 +108,14 @@ def _times(column: pd.Series, path: str, *, must: bool) -> pd.Series:
     if not bad.any():
         return found if column.notna().any() else column
     if not must:
+        some = column.dropna().astype(str).head(100)
+        if some.str.fullmatch(_DATE).all():
+            warnings.warn(
+                f"{path}: column {column.name!r} is taken for categories, as {some.iloc[0]!r} is "
+                "no time such as 2024-01-31. If it holds dates, write them so.",
+                DataWarning,
+                stacklevel=2,
+            )
         return column
     row = int(bad.to_numpy().argmax())
     raise ValueError(

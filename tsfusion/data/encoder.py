@@ -491,8 +491,8 @@ class PanelEncoder:
         if _is_quantity(kept):
             warnings.warn(
                 f"Column {name!r} is read as {len(kept)} categories, most of them numbers with "
-                f"decimals, such as {kept[0]!r}. If it is a quantity, make numbers of it first: "
-                f"pd.to_numeric(X[{name!r}], errors='coerce').",
+                f"decimals, such as {kept[0]!r}. If it is a quantity, make numbers of it first, "
+                "with pd.to_numeric (and .str.replace(',', '.') before, if need be).",
                 DataWarning,
                 stacklevel=2,
             )
@@ -732,8 +732,8 @@ def _labelled(column: pd.Series | pd.Index, name: Any) -> tuple[np.ndarray, pd.I
 
 def _is_quantity(categories: list[Any]) -> bool:
     """Whether categories are rather the values of a number: most of at least ten have decimals."""
-    some = pd.Series(categories[:1000], dtype=object)
-    values = pd.to_numeric(some, errors="coerce")
+    some = [v.replace(",", ".") if isinstance(v, str) else v for v in categories[:1000]]
+    values = pd.to_numeric(pd.Series(some, dtype=object), errors="coerce")
     return len(some) >= 10 and bool((values.notna() & (values % 1 != 0)).mean() > 0.5)
 
 

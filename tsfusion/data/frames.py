@@ -211,9 +211,16 @@ def numbers(column: pd.Series, name: Any, role: str) -> np.ndarray:
         except (TypeError, ValueError):
             pass
     first = next((value for value in column if not pd.isna(value)), None)
+    is_text = column.map(lambda value: isinstance(value, str)).astype(bool)
+    stray = is_text & pd.to_numeric(column.where(is_text).astype(object), errors="coerce").isna()
+    also, how = "", "pd.to_numeric"
+    if stray.any() and (column.notna() & ~stray).any():
+        row = int(stray.to_numpy().argmax())
+        also = f" and {column.iloc[row]!r} in row {row} ({int(stray.sum())} such rows in all)"
+        how = f"pd.to_numeric(X[{name!r}], errors='coerce')"
     raise TypeError(
         f"{role.capitalize()} column {name!r}: expected numbers, received {dtype} such as "
-        f"{first!r}. Convert it with pd.to_numeric."
+        f"{first!r}{also}. Convert it with {how}."
     )
 
 
