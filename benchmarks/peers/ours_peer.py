@@ -108,6 +108,48 @@ def predict(options: Options) -> dict:
     return answer | {"xla": bool(model.model_.jit_compile)}
 
 
+def limit(options: Options) -> dict:
+    """What a forecast costs in matrix products, how long it takes, and what products alone take."""
+    import tensorflow as tf
+
+    from tsfusion import prediction
+
+    model, _ = fitted(options, 2)
+    past, future = options.to_forecast(options.windows)
+    seen: list[dict] = []
+    run = prediction.run_model
+    prediction.run_model = lambda network, batch: (seen.append(batch), run(network, batch))[1]
+    model.forecast(future, context=past)
+    prediction.run_model = run
+    batch = {name: tf.constant(values) for name, values in seen[-1].items()}
+    network = tf.function(lambda inputs: model.model_(inputs, training=False))
+    graph = network.get_concrete_function(batch).graph
+    operations = 0
+    for node in graph.get_operations():
+        if node.type in ("MatMul", "BatchMatMulV2"):
+            across = node.get_attr("transpose_a" if node.type == "MatMul" else "adj_x")
+            inner = node.inputs[0].shape[-2 if across else -1]
+            operations += 2 * node.outputs[0].shape.num_elements() * inner
+    # The two loops hold a product of the state with the matrix of four gates for each step.
+    steps = model.model_.network.short_window + options.horizon
+    rows = len(seen[-1]["past_real"])
+    operations += 2 * rows * 4 * options.hidden**2 * steps
+
+    def rate(rows: int) -> float:
+        left, right = tf.ones((rows, options.hidden)), tf.ones((options.hidden, 4 * options.hidden))
+        seconds = common.median_seconds(lambda: tf.matmul(left, right).numpy(), options.repeats)
+        return 2 * rows * 4 * options.hidden**2 / seconds
+
+    spent = common.median_seconds(lambda: network(batch).numpy(), 2 * options.repeats)
+    whole = common.median_seconds(lambda: model.forecast(future, context=past), options.repeats)
+    return {
+        "operations": operations / rows,
+        "operations_per_second": max(rate(rows), rate(rows * steps)),
+        "network_seconds": spent / rows,
+        "forecast_seconds": whole / options.windows,
+    }
+
+
 def first(options: Options) -> dict:
     """The calendar is the forecaster's own; the others are given month columns."""
     table = options.monthly()[["date", "y"]]
@@ -204,6 +246,7 @@ if __name__ == "__main__":
             "windows": windows,
             "train": train,
             "predict": predict,
+            "limit": limit,
             "first": first,
             "accuracy": accuracy,
         },
