@@ -165,6 +165,10 @@ def test_steps_far_apart_have_rows_beside_each_other():
     ]
     # Shades begin at nothing: even shares look even.
     assert cells.get_clim() == (0, 0.5)
+    # A single row has its name once.
+    ax = draw_lags(table[table["horizon"] == 7], "share", "title")
+    ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in ax.get_yticklabels() if text.get_text()] == ["7"]
 
 
 def test_importance_shows_each_measure_by_a_shape_of_its_own(explanation):

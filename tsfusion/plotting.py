@@ -355,7 +355,7 @@ def draw_lags(table: pd.DataFrame, label: str, title: str, ax: Any = None) -> An
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     names = {int(steps[0]) + i: str(step) for i, step in enumerate(steps)}
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda at, _: names.get(round(at), "")))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda at, _: names.get(at, "")))
     ax.figure.colorbar(cells, ax=ax, label=label)
     ax.set(
         xlim=(left.max(), right.min()), ylim=(low.min(), high.max()),
