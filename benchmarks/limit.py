@@ -11,7 +11,6 @@ products alone, of the faster one. One thread, CPU time, 168 -> 24 steps, 11 var
 from __future__ import annotations
 
 import argparse
-import statistics
 
 import _peers
 
@@ -23,20 +22,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="processes; medians")
     arguments = parser.parse_args()
     options = {"hidden": arguments.hidden, "windows": arguments.windows}
-    rounds = [
-        {task: _peers.run(_peers.OURS, task, options) for task in ("limit", "train")}
-        for _ in range(arguments.rounds)
-    ]
-
-    def median(task: str, name: str) -> float:
-        return statistics.median(answers[task][name] for answers in rounds)
-
-    each = median("limit", "operations") / 1e9
-    limit = median("limit", "operations_per_second") / 1e9
+    found: dict[str, float] = {}
+    for task in ("limit", "train"):
+        found |= _peers.collect([("tsfusion", _peers.OURS, {})], task, options, arguments.rounds)[
+            "tsfusion"
+        ]
+    each = found["operations"] / 1e9
+    limit = found["operations_per_second"] / 1e9
     shown = {
-        "training": 3 * each * median("train", "samples_per_second"),
-        "network of a forecast": each / median("limit", "network_seconds"),
-        "forecast": each / median("limit", "forecast_seconds"),
+        "training": 3 * each * found["samples_per_second"],
+        "network of a forecast": each / found["network_seconds"],
+        "forecast": each / found["forecast_seconds"],
     }
     print(
         f"{1e3 * each:.1f} million operations a window, products alone {limit:.0f} billion a second"

@@ -111,6 +111,17 @@ def tiny(monkeypatch):
     monkeypatch.setitem(NETWORKS, "fusion", Wide)
 
 
+@pytest.fixture(scope="module")
+def tiniest():
+    """`Tiny` for a whole module, for what its fixtures fit as well."""
+    from tests.tiny import Tiny
+    from tsfusion.models.factory import NETWORKS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "fusion", Tiny)
+        yield
+
+
 @pytest.fixture(scope="session")
 def panel():
     """Twelve weeks of three stores."""

@@ -24,7 +24,7 @@ from tsfusion.models.factory import NETWORKS
 from tsfusion.training import checkpoint as module
 from tsfusion.training.checkpoint import Checkpoint, describe
 
-pytestmark = pytest.mark.usefixtures("eager", "tiny")
+pytestmark = pytest.mark.usefixtures("eager", "tiniest")
 on_every_backend = pytest.mark.backends
 
 # Long enough for the best epoch to be one before the kill, and for each kind of state to matter.
@@ -33,13 +33,6 @@ LONG = {**SMALL, "max_epochs": 4, "steps_per_epoch": 1, "learning_rate": 0.02, "
 
 def make(**changes):
     return FusionForecaster(**{"horizon": 3, "context_length": 14, **ROLES, **LONG, **changes})
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "fusion", Tiny)
-        yield
 
 
 @pytest.fixture(scope="module")

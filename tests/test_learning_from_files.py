@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROLES, SMALL, small_panel
-from tests.tiny import Tiny
 from tsfusion import FusionForecaster
 from tsfusion.data import ParquetPanel, TargetScaler
 from tsfusion.data.window_reader import FileWindows, WindowReader
@@ -56,19 +55,12 @@ def read(folder, **changes):
 
 
 @pytest.fixture(scope="module")
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "fusion", Tiny)
-        yield
-
-
-@pytest.fixture(scope="module")
 def panel(folder):
     return read(folder)
 
 
 @pytest.fixture(scope="module")
-def both(table, folder, panel, tiny, eager):
+def both(table, folder, panel, tiniest, eager):
     """One fitted on the table, one on the files, a few chunks at a time."""
     assert panel.n_chunks > 6
     return make().fit(table), make().fit(panel)
@@ -136,7 +128,7 @@ def test_a_fit_on_files_is_repeatable(both, folder):
     assert other.history_ != both[1].history_
 
 
-def test_a_path_a_list_and_a_file_are_fitted_alike(both, folder, tiny):
+def test_a_path_a_list_and_a_file_are_fitted_alike(both, folder, tiniest):
     paths = sorted((folder / "buckets").glob("*.parquet"))
     for source in (folder / "buckets", str(folder / "buckets"), paths):
         model = make(max_epochs=1).fit(source)
@@ -151,7 +143,7 @@ def test_it_can_be_saved(folder, monkeypatch, tmp_path):
     pd.testing.assert_frame_equal(loaded.forecast(), model.forecast())
 
 
-def test_further_parameters(table, folder, tiny):
+def test_further_parameters(table, folder, tiniest):
     changes = {"max_categories": 2, "time_features": {"week": week}, "context_length": None,
                "validation_size": 0.2, "freq": "D", "max_epochs": 1}  # fmt: skip
     with pytest.warns(match="Column 'event' has 3 categories"):
@@ -164,7 +156,7 @@ def test_further_parameters(table, folder, tiny):
 
 @on_every_backend
 @pytest.mark.parametrize("transform", ["log1p", TargetScaler("log1p", by="panel")])
-def test_a_target_on_another_scale(table, folder, tiny, transform):
+def test_a_target_on_another_scale(table, folder, tiniest, transform):
     table = table.assign(sales=np.exp(table["sales"] / 20))
     table.to_parquet(folder / "skewed.parquet")
     in_memory = make(target_transform=transform).fit(table)
@@ -188,7 +180,7 @@ COUNTRIES = ["DE-BY", "FR", "US", "US-CA"]
 
 @on_every_backend
 @pytest.mark.parametrize("given", ["DE", ("US", "CA"), "land", "by label"])
-def test_holidays(table, folder, tiny, given):
+def test_holidays(table, folder, tiniest, given):
     pytest.importorskip("holidays")
     number = table["store"].str[1:].astype(int) % 4
     roles = {**ROLES}
@@ -218,7 +210,7 @@ def test_holidays(table, folder, tiny, given):
     pd.testing.assert_frame_equal(*forecasts, rtol=1e-6)
 
 
-def test_robust_scalers(table, folder, tiny):
+def test_robust_scalers(table, folder, tiniest):
     # Mostly one number: no distance between the quartiles.
     flat = np.where(np.random.default_rng(3).random(len(table)) < 0.9, 5.0, table["price"])
     table = table.assign(price=flat)
@@ -237,7 +229,7 @@ def test_robust_scalers(table, folder, tiny):
         read(folder, scaler="mean")
 
 
-def test_a_target_that_has_no_logarithm_is_named(table, folder, tiny):
+def test_a_target_that_has_no_logarithm_is_named(table, folder, tiniest):
     bad = table.copy()
     row = int(np.flatnonzero(bad["sales"].notna())[-1])
     bad.loc[row, "sales"] = -3.0
@@ -251,7 +243,7 @@ def week(times):
     return times.day_of_year // 7
 
 
-def test_calibration_at_the_end_of_fit(table, folder, tiny):
+def test_calibration_at_the_end_of_fit(table, folder, tiniest):
     options: dict = {
         "calibration": {"method": "cqr", "min_origins": 5},
         "max_epochs": 1,
@@ -298,7 +290,7 @@ def test_windows_are_chosen_by_number_however_many_there_are():
     assert chosen.place.tolist() == [0, 5 * 10**11, 0]
 
 
-def test_too_few_rows_for_a_validation_tail(tmp_path, tiny):
+def test_too_few_rows_for_a_validation_tail(tmp_path, tiniest):
     frame = small_panel(n_series=2, n_steps=12)
     frame.loc[frame["date"] < "2024-01-10", "sales"] = np.nan
     frame.to_parquet(tmp_path / "a.parquet")

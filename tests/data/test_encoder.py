@@ -410,7 +410,10 @@ def test_the_most_frequent_categories_keep_their_codes():
 def test_numbers_that_are_read_as_categories_are_warned_of(stray):
     prices = FRAME["price"].round(2).astype(str)
     prices[3] = stray
-    message = r"'price' is read as \d+ categories, most of them numbers .*with pd.to_numeric"
+    message = (
+        r"'price' is read as \d+ categories, most of them numbers with decimals, "
+        r"such as '?-?\d+[.,]\d.*with pd.to_numeric"
+    )
     with pytest.warns(DataWarning, match=message) as caught:
         fit(FRAME.assign(price=prices))
     assert len(caught) == 1

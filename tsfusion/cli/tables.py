@@ -108,7 +108,7 @@ def _times(column: pd.Series, path: str, *, must: bool) -> pd.Series:
     if not bad.any():
         return found if column.notna().any() else column
     if not must:
-        some = column.dropna().astype(str).head(100)
+        some = column.dropna().head(100).astype(str)
         if some.str.fullmatch(_DATE).all():
             warnings.warn(
                 f"{path}: column {column.name!r} is taken for categories, as {some.iloc[0]!r} is "

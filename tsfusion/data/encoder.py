@@ -488,10 +488,10 @@ class PanelEncoder:
         kept = list(rows)
         with contextlib.suppress(TypeError):
             kept = sorted(kept)
-        if _is_quantity(kept):
+        if (number := _usual_number(kept)) is not None:
             warnings.warn(
                 f"Column {name!r} is read as {len(kept)} categories, most of them numbers with "
-                f"decimals, such as {kept[0]!r}. If it is a quantity, make numbers of it first, "
+                f"decimals, such as {number!r}. If it is a quantity, make numbers of it first, "
                 "with pd.to_numeric (and .str.replace(',', '.') before, if need be).",
                 DataWarning,
                 stacklevel=2,
@@ -730,11 +730,13 @@ def _labelled(column: pd.Series | pd.Index, name: Any) -> tuple[np.ndarray, pd.I
     return rank[codes], labels[order]
 
 
-def _is_quantity(categories: list[Any]) -> bool:
-    """Whether categories are rather the values of a number: most of at least ten have decimals."""
+def _usual_number(categories: list[Any]) -> Any:
+    """Return the first number with decimals if most of at least ten categories are such."""
     some = [v.replace(",", ".") if isinstance(v, str) else v for v in categories[:1000]]
     values = pd.to_numeric(pd.Series(some, dtype=object), errors="coerce")
-    return len(some) >= 10 and bool((values.notna() & (values % 1 != 0)).mean() > 0.5)
+    decimals = (values.notna() & (values % 1 != 0)).to_numpy()
+    usual = len(some) >= 10 and decimals.mean() > 0.5
+    return categories[int(decimals.argmax())] if usual else None
 
 
 def _take_raw(raw: RawTimes, order: np.ndarray) -> RawTimes:

@@ -237,9 +237,9 @@
       }
       const columns = [["h", "step ahead", number], ["target", "forecast of"], ["lag", "lag"], ["when", "looked at"], ["w_text", "attention"]];
       // A row for each step explained, however far they are apart.
-      const every = Math.ceil(current().step.length / 12);
-      const rows = current().step.map((_, i) => i).filter((i) => i % every === 0);
-      const heat = { most: found.most, rows, steps: current().step, height: Math.max(44, Math.min(300, 28 * current().step.length)) };
+      const steps = current().step, every = Math.ceil(steps.length / 12);
+      const rows = [...steps.keys()].filter((i) => i % every === 0);
+      const heat = { most: found.most, rows, steps, height: Math.max(44, Math.min(300, 28 * steps.length)) };
       const values = { ...span, most: found.most };
       jobs.push(draw(names[0], "when", { cells: found.cells }, values, {
         columns, rows: () => found.cells.filter((c) => c.h === state.step),
