@@ -192,8 +192,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     callbacks : keras.callbacks.Callback or list of them, default=None
         Passed to Keras' ``fit``.
     jit_compile : bool, default=None
-        Compile the training step with XLA; None decides by backend and length of the fit. False
-        keeps attributions from it too.
+        Compile the training step with XLA; None decides: on TensorFlow for long fits on a GPU, on
+        other backends Keras does. False keeps attributions from it too.
     distribution : keras.distribution.DataParallel or tf.distribute.Strategy, default=None
         Train on several devices: on JAX, also over processes and hosts, each of which calls `fit`
         with the same data and a number as ``random_state``; on TensorFlow, a strategy of one host

@@ -345,6 +345,52 @@ def test_in_an_upsert_the_new_row_wins_and_order_is_kept():
 
 @settings(deadline=None, max_examples=60)
 @given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=12),
+    st.booleans(),
+)
+def test_an_upsert_is_the_stable_sort_of_both_less_what_is_replaced(old, new, ties):
+    # Rows of a memory are one to a time; each column carries the row's number.
+    old = sorted(set(old))
+    rows, newer = numbered(old, 0), numbered(new, 100)
+    both = [(key, number, False) for key, number in zip(old, rows.row)]
+    both += [(key, number, True) for key, number in zip(new, newer.row)]
+    both.sort(key=lambda one: one[0])
+    replaced = set(new)
+    expected = [n for key, n, is_new in both if is_new or key not in replaced]
+    if not ties:
+        last = {key: n for key, n, is_new in both if is_new}
+        expected = [n for key, n, is_new in both if n == last.get(key, n)]
+    joined = rows.upsert(newer, ties=ties)
+    for name in ("row", "target", "weight"):
+        assert getattr(joined, name).tolist() == expected, name
+    assert joined.real[:, 0].tolist() == joined.categorical[:, 0].tolist() == expected
+
+
+def numbered(keys, first):
+    number = first + np.arange(len(keys))
+    series, ordinal = (np.array([key[i] for key in keys], np.int64) for i in (0, 1))
+    return Rows(
+        labels=pd.Index(["a", "b", "c"]), series=series, ordinal=ordinal,
+        target=number.astype(float), real=number[:, None].astype(np.float32),
+        categorical=number[:, None].astype(np.int32), weight=number.astype(np.float32),
+        static_real=np.zeros((3, 0), np.float32), static_categorical=np.zeros((3, 0), np.int32),
+        row=number,
+    )  # fmt: skip
+
+
+def test_all_rows_taken_are_the_same_columns_in_an_object_of_their_own():
+    _, rows = fit()
+    for all_of_them in (rows.take(np.ones(len(rows), bool)), rows.only(np.array([0, 1]))):
+        assert all_of_them is not rows  # one may be taken apart, the other is kept
+        assert all_of_them.real is rows.real
+    other_way = rows.only(np.array([1, 0]))
+    assert other_way.labels.tolist() == ["b", "a"]
+    np.testing.assert_array_equal(other_way.series, 1 - rows.series)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(-9, 9)), min_size=1, max_size=40),
     st.sampled_from([1, 10**9, 0.5]),
 )

@@ -6,21 +6,37 @@ import keras
 import numpy as np
 import pytest
 
-from tsfusion.training.fit import TrainingPlan, _optimizer
+from tsfusion.training.fit import TrainingPlan, _jit, _optimizer
 from tsfusion.training.optimizer import adam
+
+
+def plan(**changed):
+    return TrainingPlan(**{
+        "architecture": "fusion", "hidden_size": 8, "context_length": 4, "horizon": 2,
+        "levels": (0.5,), "max_epochs": 1, "steps_per_epoch": None, "batch_size": 4,
+        "learning_rate": 1e-2, "patience": 1, "optimizer": None, "loss": None, "callbacks": None,
+        "jit_compile": False, "averaging": 0.99, "verbose": 0, **changed,
+    })  # fmt: skip
 
 
 @pytest.mark.parametrize(("steps", "momentum"), [(2000, 0.99), (200, 0.95), (5, 0.0)])
 def test_the_average_of_weights_forgets_where_a_fit_began(steps, momentum):
-    plan = TrainingPlan(
-        architecture="fusion", hidden_size=8, context_length=4, horizon=2, levels=(0.5,),
-        max_epochs=1, steps_per_epoch=None, batch_size=4, learning_rate=1e-2, patience=1,
-        optimizer=None, loss=None, callbacks=None, jit_compile=False, averaging=0.99, verbose=0,
-    )  # fmt: skip
-    made = _optimizer(plan, steps)
+    made = _optimizer(plan(), steps)
     assert made.use_ema
     assert made.ema_momentum == pytest.approx(momentum)
     assert made.ema_momentum**steps < 1e-4  # what is left of the first weights
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's compiler")
+def test_xla_is_for_long_fits_on_a_gpu(monkeypatch):
+    import tensorflow as tf
+
+    assert _jit(plan(jit_compile=True), 1) is True
+    for devices in ([], ["GPU:0"]):
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind, found=devices: found)
+        assert [_jit(plan(jit_compile=None), steps) for steps in (10, 10**6)] == [
+            False, bool(devices),
+        ]  # fmt: skip
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernels")

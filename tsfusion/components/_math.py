@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,7 +10,15 @@ from keras import ops
 
 from tsfusion.components._base import register
 
-__all__ = ["TimeSharedDropout", "gate", "glorot", "layer_normalize", "masked_softmax"]
+__all__ = [
+    "TimeSharedDropout",
+    "by_rows",
+    "gate",
+    "glorot",
+    "layer_normalize",
+    "linear",
+    "masked_softmax",
+]
 
 # Keras' own default and that of the TFT authors' program: rows of zeros (padding) stay tame.
 NORM_EPSILON = 1e-3
@@ -25,9 +34,27 @@ def glorot(fan_in: int, fan_out: int) -> keras.initializers.Initializer:
     return keras.initializers.RandomUniform(-limit, limit)
 
 
-def gate(x: Any, units: int) -> Any:
+def gate(x: Any) -> Any:
     """Return ``sigmoid(a) * b`` for the two halves ``[a, b]`` of the last axis of ``x``."""
-    return ops.sigmoid(x[..., :units]) * x[..., units:]
+    # In two parts at once: the slope of a slice is as large as all that it was taken from.
+    a, b = ops.split(x, 2, axis=-1)
+    return ops.sigmoid(a) * b
+
+
+def by_rows(function: Callable[[Any], Any], x: Any) -> Any:
+    """Return a function of rows, (R, D) to (R, E), of the last axis of ``x``.
+
+    TensorFlow adds a bias in the kernel of a product of two matrices, and of no other.
+    """
+    if len(x.shape) == 2:
+        return function(x)
+    rows = function(ops.reshape(x, (-1, x.shape[-1])))
+    return ops.reshape(rows, (-1, *ops.shape(x)[1:-1], rows.shape[-1]))
+
+
+def linear(x: Any, kernel: Any, bias: Any) -> Any:
+    """Return ``x @ kernel + bias`` over the last axis of ``x``."""
+    return by_rows(lambda rows: ops.add(ops.matmul(rows, kernel), bias), x)
 
 
 def layer_normalize(x: Any, gamma: Any, beta: Any) -> Any:

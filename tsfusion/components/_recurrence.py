@@ -36,8 +36,8 @@ def _scan(step: Callable[..., Any], start: Any, xs: Any) -> Any:
     return (_LOOP.get() or ops.scan)(step, start, xs)
 
 
-def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> Any:
-    """Return the states ``[h, c]`` after each step of an LSTM, (T, B, 2 U).
+def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any = None) -> Any:
+    """Return the states ``h`` after each step of an LSTM and, after them, the last ``c``.
 
     Parameters
     ----------
@@ -47,13 +47,18 @@ def lstm_states(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> An
         The recurrent matrix.
     h, c : tensor (B, U)
         The first state.
-    keep : tensor (T, B, 1)
-        1 for steps that count, 0 for steps that leave the state alone.
+    keep : tensor (T, B, 1), optional
+        1 for steps that count, 0 for steps that leave the state alone; by default all count.
+
+    Returns
+    -------
+    tensor (T + 1, B, U)
     """
-    return ops.custom_gradient(_lstm)(projected, recurrent, h, c, keep)
+    masks = () if keep is None else (keep,)
+    return ops.custom_gradient(_lstm)(projected, recurrent, h, c, *masks)
 
 
-def gru_states(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any) -> Any:
+def gru_states(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any = None) -> Any:
     """Return the states ``h`` after each step of a GRU, (T, B, U).
 
     Parameters
@@ -66,9 +71,11 @@ def gru_states(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any) -> 
         The bias of the recurrent part.
     h : tensor (B, U)
         The first state.
-    keep : tensor (T, B, 1)
-        1 for steps that count, 0 for steps that leave the state alone.
+    keep : tensor (T, B, 1), optional
+        1 for steps that count, 0 for steps that leave the state alone; by default all count.
     """
+    if keep is None:
+        keep = ops.ones_like(projected[..., :1])
     return ops.custom_gradient(_gru)(projected, recurrent, bias, h, keep)
 
 
@@ -80,24 +87,28 @@ def _upstream(args: tuple[Any, ...], upstream: Any) -> Any:
     return args[0] if upstream is None else upstream
 
 
-def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> tuple[Any, Any]:
+def _lstm(
+    projected: Any, recurrent: Any, h: Any, c: Any, keep: Any = None
+) -> tuple[Any, Callable[..., Any]]:
     def step(state: Any, now: Any) -> Any:
         i, f, g, o = ops.split(now[0] + ops.matmul(state[0], recurrent), 4, axis=-1)
         cell = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
-        hidden = ops.sigmoid(o) * ops.tanh(cell)
-        new = (_mix(now[1], hidden, state[0]), _mix(now[1], cell, state[1]))
+        new = (ops.sigmoid(o) * ops.tanh(cell), cell)
+        if keep is not None:
+            new = (_mix(now[1], new[0], state[0]), _mix(now[1], new[1], state[1]))
         return new, new
 
-    _, (hs, cs) = _scan(step, (h, c), (projected, keep))
+    masks = () if keep is None else (keep,)
+    _, (hs, cs) = _scan(step, (h, c), (projected, *masks))
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
-        dh_seen, dc_seen = ops.split(_upstream(args, upstream), 2, axis=-1)
+        upstream = _upstream(args, upstream)
         h_before = ops.concatenate([h[None], hs[:-1]], axis=0)
         c_before = ops.concatenate([c[None], cs[:-1]], axis=0)
         i, f, g, o = ops.split(projected + ops.matmul(h_before, recurrent), 4, axis=-1)
         i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
         tanh_c = ops.tanh(cs)
-        slopes = keep * ops.concatenate(
+        slopes = ops.concatenate(
             [
                 g * i * (1 - i),
                 c_before * f * (1 - f),
@@ -106,31 +117,35 @@ def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, keep: Any) -> tuple[An
             ],
             axis=-1,
         )
-        h_to_c = keep * o * (1 - tanh_c * tanh_c)
-        forget = _mix(keep, f, ops.ones_like(f))
+        h_to_c, forget = o * (1 - tanh_c * tanh_c), f
+        # A step that does not count hands the slope of h on as it is: a third part of the carry.
+        skipped = () if keep is None else (ops.zeros_like(h),)
+        if keep is not None:
+            slopes, h_to_c = keep * slopes, keep * h_to_c
+            forget = _mix(keep, f, ops.ones_like(f))
         back = ops.transpose(recurrent)
 
         def step_back(carry: Any, now: Any) -> Any:
-            dz, dc, dh = carry
-            dh_now, dc_now, slope, to_c, stay, skipped = now
-            dh = dh_now + ops.matmul(dz, back) + dh
-            dc = dc_now + dc + dh * to_c
+            dz, dc, *handed_on = carry
+            dh_now, slope, to_c, stay, *skip = now
+            dh = sum(handed_on, dh_now + ops.matmul(dz, back))
+            dc = dc + dh * to_c
             dz = ops.concatenate([dc, dc, dc, dh], axis=-1) * slope
-            new = (dz, dc * stay, dh * skipped)
+            new = (dz, dc * stay, *(dh * share for share in skip))
             return new, new
 
-        start = (ops.zeros_like(projected[0]), ops.zeros_like(c), ops.zeros_like(h))
-        xs = (dh_seen, dc_seen, slopes, h_to_c, forget, 1 - keep)
-        (dz, dc, dh), (dzs, _, _) = ops.scan(step_back, start, xs, reverse=True)
+        start = (ops.zeros_like(projected[0]), upstream[-1], *skipped)
+        xs = (upstream[:-1], slopes, h_to_c, forget, *(1 - mask for mask in masks))
+        (dz, dc, *handed_on), (dzs, *_) = ops.scan(step_back, start, xs, reverse=True)
         return (
             dzs,
             _outer(h_before, dzs),
-            ops.matmul(dz, back) + dh,
+            sum(handed_on, ops.matmul(dz, back)),
             dc,
-            ops.zeros_like(keep),
+            *(ops.zeros_like(mask) for mask in masks),
         )
 
-    return ops.concatenate([hs, cs], axis=-1), gradient
+    return ops.concatenate([hs, cs[-1:]], axis=0), gradient
 
 
 def _gru(projected: Any, recurrent: Any, bias: Any, h: Any, keep: Any) -> tuple[Any, Any]:

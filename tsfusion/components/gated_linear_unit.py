@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import ops
-
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_positive_int, check_rate
-from tsfusion.components._math import TimeSharedDropout, gate, glorot
+from tsfusion.components._math import TimeSharedDropout, gate, glorot, linear
 
 __all__ = ["GatedLinearUnit"]
 
@@ -67,7 +65,7 @@ class GatedLinearUnit(Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the gated values, ``(..., units)``."""
         x = self.dropout(inputs, training=training)
-        return gate(ops.matmul(x, self.kernel) + self.bias, self.units)
+        return gate(linear(x, self.kernel, self.bias))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the result."""

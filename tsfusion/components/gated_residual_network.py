@@ -9,7 +9,7 @@ from keras import ops
 
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_positive_int, check_rate
-from tsfusion.components._math import layer_normalize
+from tsfusion.components._math import by_rows, layer_normalize, linear
 from tsfusion.components.gated_linear_unit import GatedLinearUnit
 
 __all__ = ["GatedResidualNetwork"]
@@ -112,7 +112,7 @@ class GatedResidualNetwork(Layer):
 
     def call(self, inputs: Any, context: Any | None = None, training: bool | None = None) -> Any:
         """Return the network's answer, ``(..., output_size)``."""
-        hidden = self.hidden_dense(inputs)
+        hidden = by_rows(self.hidden_dense, inputs)
         if (context is None) != (self.context_kernel is None):
             raise ValueError(
                 f"{type(self).__name__}: expected a call "
@@ -122,9 +122,9 @@ class GatedResidualNetwork(Layer):
         if context is not None:
             shift = ops.matmul(context, self.context_kernel)
             hidden = hidden + (shift if len(inputs.shape) == 2 else shift[:, None, :])
-        gated = self.gate(self.linear_dense(ops.elu(hidden)), training=training)
+        gated = self.gate(by_rows(self.linear_dense, ops.elu(hidden)), training=training)
         if self.skip_kernel is not None:
-            inputs = ops.matmul(inputs, self.skip_kernel) + self.skip_bias
+            inputs = linear(inputs, self.skip_kernel, self.skip_bias)
         return layer_normalize(inputs + gated, self.gamma, self.beta)
 
     def compute_output_shape(

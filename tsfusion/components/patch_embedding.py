@@ -10,6 +10,7 @@ from keras import ops
 
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_positive_int, check_rank
+from tsfusion.components._math import linear
 
 __all__ = ["PatchEmbedding"]
 
@@ -98,7 +99,7 @@ class PatchEmbedding(Layer):
             known = ops.cast(mask, "bool")[:, :, None]
             inputs = ops.where(known, inputs, ops.cast(0, inputs.dtype))
         flat = _patches(inputs, self.patch_length, self._step)
-        return ops.matmul(flat, self.kernel) + self.bias
+        return linear(flat, self.kernel, self.bias)
 
     def token_spans(self, steps: int) -> np.ndarray:
         """Return the first and one past the last step of each token, (P, 2).

@@ -13,6 +13,7 @@ from keras import ops
 
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_rank
+from tsfusion.components._math import linear
 
 __all__ = ["QuantileHead"]
 
@@ -74,7 +75,7 @@ class QuantileHead(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Return the quantiles, ``(B, H, Q)`` float32."""
-        z = ops.cast(ops.matmul(inputs, self.kernel) + self.bias, "float32")
+        z = ops.cast(linear(inputs, self.kernel, self.bias), "float32")
         m = self.middle
         middle = z[..., m : m + 1]
         parts = [middle]

@@ -111,28 +111,31 @@ class RecurrentEncoder(Layer):
         tuple of a tensor (B, T, units) and the list of last states, each (B, units)
         """
         mask = inputs_mask if mask is None else mask
-        projected = ops.transpose(ops.matmul(inputs, self.kernel) + self.bias, (1, 0, 2))
+        # The inputs are turned, not the gates: they are as wide as the four together.
+        turned = ops.transpose(inputs, (1, 0, 2))
+        projected = ops.add(ops.matmul(turned, self.kernel), self.bias)
         # From a tensor, not from a shape: the loop must know its widths with an unknown batch.
         first = projected[0, :, : self.units]
         if initial_state is None:
             initial_state = [ops.zeros_like(first)] * self._num_states
         state = [ops.cast(part, projected.dtype) for part in initial_state]
-        if mask is None:
-            keep = ops.ones_like(projected[..., :1])
-        else:
+        keep = None
+        if mask is not None:
             keep = ops.cast(ops.transpose(mask)[..., None], projected.dtype)
         # A sum is a tensor on every backend; a variable would escape the written-out gradient.
         recurrent = self.recurrent_kernel + 0.0
-        if self.kind == "lstm":
-            states = lstm_states(projected, recurrent, state[0], state[1], keep)
-        else:
+        if self.kind == "gru":
             bias = self.recurrent_bias + 0.0
             states = gru_states(projected, recurrent, bias, state[0], keep)
-        last = states[-1]
-        return (
-            ops.transpose(states[..., : self.units], (1, 0, 2)),
-            [last[:, i * self.units : (i + 1) * self.units] for i in range(self._num_states)],
-        )
+            return ops.transpose(states, (1, 0, 2)), [states[-1]]
+        states = lstm_states(projected, recurrent, state[0], state[1], keep)
+        if inputs.shape[1] is None:
+            hs, c = states[:-1], states[-1]
+        else:
+            # The slope of a slice is as large, and slower, than that of the two parts.
+            hs, c = ops.split(states, [inputs.shape[1]], axis=0)
+            c = c[0]
+        return ops.transpose(hs, (1, 0, 2)), [hs[-1], c]
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the sequence; the last states have none."""

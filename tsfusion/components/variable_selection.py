@@ -19,6 +19,7 @@ from tsfusion.components._math import (
     gate,
     glorot,
     layer_normalize,
+    linear,
     masked_softmax,
 )
 from tsfusion.components._weighted_norm import weighted_gated_norm
@@ -335,7 +336,7 @@ class VariableSelection(Layer):
             self.choice_gate_kernel,
             self.choice_gate_bias,
         )
-        gated = gate(ops.matmul(eta, kernel) + bias, self.num_variables)
+        gated = gate(linear(eta, kernel, bias))
         skip = both[..., self.hidden_size :] + self.choice_skip_bias
         logits = layer_normalize(skip + gated, self.choice_gamma, self.choice_beta)
         return masked_softmax(logits, mask)
@@ -367,13 +368,14 @@ class VariableSelection(Layer):
         phi = bases[0] if len(bases) == 1 else ops.concatenate(bases, axis=2)
         phi = ops.elu(phi)
         if mask is not None:
-            phi = ops.where(mask[..., None], phi, ops.cast(0, phi.dtype))
+            # What is masked is finite here: a product costs half of a choice.
+            phi = phi * ops.cast(mask, phi.dtype)[..., None]
         joint = (-1, ops.shape(phi)[1], self.num_variables * BASIS)
         flat = self.dropout(ops.reshape(phi, joint), training=training)
         if self.num_variables == 1:
             weights = self._only_weight(groups, mask)
         else:
-            logits = ops.matmul(flat, _flatten(self.choice_kernel)) + self.choice_bias
+            logits = linear(flat, _flatten(self.choice_kernel), self.choice_bias)
             logits = self._add_context(logits, context, self.choice_context_kernel)
             weights = masked_softmax(logits, mask)
         cast = ops.cast(weights, flat.dtype)

@@ -76,6 +76,8 @@ class Rows:
 
     def take(self, index: np.ndarray) -> Rows:
         """Return some of the rows (an index vector or a mask)."""
+        if index.dtype == bool and index.all():
+            return replace(self)
         return replace(
             self,
             series=self.series[index],
@@ -106,6 +108,8 @@ class Rows:
 
     def only(self, series: np.ndarray) -> Rows:
         """Return the rows of some series (codes), with codes and labels renumbered."""
+        if np.array_equal(series, np.arange(len(self.labels))):
+            return replace(self)
         position = np.full(len(self.labels), -1, np.int64)
         position[series] = np.arange(len(series))
         kept = self.take(position[self.series] >= 0)
@@ -139,19 +143,27 @@ class Rows:
         ``newer`` must have been renumbered by ``newer.with_labels(self)``. Of newer rows at one
         time the last stays, or with ``ties`` each.
         """
-        joined = Rows(
-            labels=newer.labels,
-            static_real=newer.static_real,
-            static_categorical=newer.static_categorical,
-            **{
-                name: np.concatenate([getattr(self, name), getattr(newer, name)])
-                for name in ("series", "ordinal", "target", "real", "categorical", "weight", "row")
-            },
-        )
-        order = _order(joined.series, joined.ordinal)
-        is_new = np.arange(len(joined)) >= len(self)
+        old = len(self)
+        series = np.concatenate([self.series, newer.series])
+        ordinal = np.concatenate([self.ordinal, newer.ordinal])
+        is_new = np.arange(len(series)) >= old
+        order = _order(series, ordinal)
+        place = np.arange(len(series))
         if order is not None:
-            joined, is_new = joined.take(order), is_new[order]
+            is_new = is_new[order]
+            place[order] = np.arange(len(series))
+
+        def merged(name: str) -> np.ndarray:
+            own, other = getattr(self, name), getattr(newer, name)
+            result = np.empty((len(series), *own.shape[1:]), np.result_type(own, other))
+            result[place[:old]] = own
+            result[place[old:]] = other
+            return result
+
+        joined = newer
+        if old or order is not None:
+            names = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
+            joined = replace(newer, **{name: merged(name) for name in names})
         again = (np.diff(joined.series) == 0) & (np.diff(joined.ordinal) == 0)
         if not again.any():
             return joined

@@ -298,7 +298,7 @@ class FusionTransformer(WindowNetwork):
         future = future + self.step_position
         start = None if hidden is None else [hidden, cell]
         steps = self._recur(past, future, start, short_mask, without, training)
-        short, ahead = steps[:, : self.short_window], steps[:, self.short_window :]
+        short, ahead = ops.split(steps, [self.short_window], axis=1)
         if self.memory is not None and "memory" not in without:
             short, found["memory_attention"] = self.memory(
                 short, mask=short_mask, return_attention_scores=True

@@ -37,7 +37,8 @@ _SEED_LOCK = threading.RLock()
 # The average of the weights spans one part in so many of a fit, at most.
 _SPANS = 10
 
-# Steps times width from which XLA pays for the 10 to 15 seconds that it takes to compile.
+# Steps times width from which XLA may pay, on a GPU, for the 10 to 15 seconds that it takes to
+# compile. On a CPU it never does: TensorFlow's own kernels are as fast.
 _XLA_WORK = {"fusion": 64_000, "tft": 12_800}
 
 
@@ -326,12 +327,15 @@ def _listed(callbacks: Any) -> list[Any]:
 
 
 def _jit(plan: TrainingPlan, steps: int) -> Any:
-    """Use XLA where the fit is long enough to pay for it; Keras decides on other backends."""
+    """Use XLA for a long fit on a GPU; Keras decides on other backends."""
     if plan.jit_compile is not None:
         return plan.jit_compile
-    if keras.backend.backend() == "tensorflow":
-        return steps * plan.hidden_size >= _XLA_WORK[plan.architecture]
-    return "auto"
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    import tensorflow as tf
+
+    long = steps * plan.hidden_size >= _XLA_WORK[plan.architecture]
+    return long and bool(tf.config.list_logical_devices("GPU"))
 
 
 def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:

@@ -36,7 +36,15 @@ class FusedAdam(keras.optimizers.Adam):
         if not self.built and trainable_variables is not None:
             self.build(trainable_variables)
         step = tf.cast(self.iterations.value + 1, tf.float32)
-        self._powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+        # Once for all variables: each number of Python's is another operation of the graph.
+        beta_1, beta_2 = (tf.constant(beta, tf.float32) for beta in (self.beta_1, self.beta_2))
+        self._numbers = {
+            "beta1": beta_1,
+            "beta2": beta_2,
+            "beta1_power": tf.pow(beta_1, step),
+            "beta2_power": tf.pow(beta_2, step),
+            "epsilon": tf.constant(self.epsilon, tf.float32),
+        }
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -51,12 +59,8 @@ class FusedAdam(keras.optimizers.Adam):
             var=variable.handle,
             m=self._momentums[place].value.handle,
             v=self._velocities[place].value.handle,
-            beta1_power=self._powers[0],
-            beta2_power=self._powers[1],
             lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
+            **self._numbers,
             grad=tf.convert_to_tensor(gradient),
         )
 
@@ -75,9 +79,10 @@ class FusedAdam(keras.optimizers.Adam):
             return
         # The first step starts the average anew.
         started = tf.cast(self.iterations.value > 0, tf.float32)
+        share = 1 - self.ema_momentum * started
         for variable, average in zip(trainable_variables, self._model_variables_moving_average):
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=average.value.handle,
-                alpha=1 - self.ema_momentum * started,
+                alpha=share,
                 delta=average.value - variable.value,
             )
