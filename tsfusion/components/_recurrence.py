@@ -118,8 +118,6 @@ def _lstm(
             axis=-1,
         )
         h_to_c, forget = o * (1 - tanh_c * tanh_c), f
-        # A step that does not count hands the slope of h on as it is: a third part of the carry.
-        skipped = () if keep is None else (ops.zeros_like(h),)
         if keep is not None:
             slopes, h_to_c = keep * slopes, keep * h_to_c
             forget = _mix(keep, f, ops.ones_like(f))
@@ -134,7 +132,9 @@ def _lstm(
             new = (dz, dc * stay, *(dh * share for share in skip))
             return new, new
 
-        start = (ops.zeros_like(projected[0]), upstream[-1], *skipped)
+        # A step that does not count hands the slope of h on as it is: a third part of the carry.
+        handed_on = [ops.zeros_like(h) for _ in masks]
+        start = (ops.zeros_like(projected[0]), upstream[-1], *handed_on)
         xs = (upstream[:-1], slopes, h_to_c, forget, *(1 - mask for mask in masks))
         (dz, dc, *handed_on), (dzs, *_) = ops.scan(step_back, start, xs, reverse=True)
         return (

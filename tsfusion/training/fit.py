@@ -38,7 +38,7 @@ _SEED_LOCK = threading.RLock()
 _SPANS = 10
 
 # Steps times width from which XLA may pay, on a GPU, for the 10 to 15 seconds that it takes to
-# compile. On a CPU it never does: TensorFlow's own kernels are as fast.
+# compile. On a CPU TensorFlow's own kernels are as fast at nearly all sizes (docs/architecture.md).
 _XLA_WORK = {"fusion": 64_000, "tft": 12_800}
 
 
