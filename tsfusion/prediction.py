@@ -322,7 +322,9 @@ def run_model(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
             key: np.concatenate([value, np.repeat(value[:1], padded - size, axis=0)])
             for key, value in batch.items()
         }
-    with _alone():
+    from tsfusion.training.on_tensorflow import quiet_about_traces
+
+    with _alone(), quiet_about_traces():
         return np.asarray(model.predict_on_batch(batch))[:size]
 
 

@@ -398,7 +398,9 @@ def _is_history(history: Any) -> bool:
 def _network(architecture: dict[str, Any], weights: list[np.ndarray]) -> Any:
     from tsfusion.models.factory import make_model
     from tsfusion.training.fit import seeded
+    from tsfusion.training.on_tensorflow import tie_gradients_to_graphs
 
+    tie_gradients_to_graphs()  # those of networks loaded before this one
     with seeded(0):
         model = make_model(architecture)
     model.set_weights(weights)

@@ -25,6 +25,7 @@ from tsfusion.training.batches import (
 )
 from tsfusion.training.checkpoint import Checkpoint, CheckpointWriter
 from tsfusion.training.devices import ALONE, Share
+from tsfusion.training.on_tensorflow import quiet_about_traces, tie_gradients_to_graphs
 from tsfusion.training.optimizer import adam
 from tsfusion.training.progress import Progress
 
@@ -221,16 +222,17 @@ def train(
             writer = _writer(checkpoint, optimizer, callbacks[len(_listed(plan.callbacks)) :])
             callbacks.append(writer)
             batches.epoch = writer.begin
-        history = model.fit(
-            as_dataset(batches) if on_tensorflow else batches,
-            epochs=plan.max_epochs,
-            initial_epoch=writer.begin if writer else 0,
-            steps_per_epoch=steps,
-            validation_data=validation_data,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        ).history
+        with quiet_about_traces():
+            history = model.fit(
+                as_dataset(batches) if on_tensorflow else batches,
+                epochs=plan.max_epochs,
+                initial_epoch=writer.begin if writer else 0,
+                steps_per_epoch=steps,
+                validation_data=validation_data,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            ).history
         losses = {name: [float(value) for value in values] for name, values in history.items()}
         runs.append(Run([np.asarray(weight) for weight in model.get_weights()], losses))
         if writer is not None:
@@ -240,6 +242,7 @@ def train(
     if on_tensorflow:
         # To forecast, XLA would compile every size of batch for some six seconds and gain 15 %.
         model.jit_compile = False
+    tie_gradients_to_graphs()
     return runs
 
 
@@ -339,6 +342,7 @@ def _jit(plan: TrainingPlan, steps: int) -> Any:
 
 
 def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:
+    # Named, or Keras counts them up, and TensorFlow keeps 36 kB for each new name of a variable.
     if plan.optimizer is None:
         schedule = keras.optimizers.schedules.CosineDecay(
             plan.learning_rate, steps, alpha=0.05, warmup_target=None
@@ -346,10 +350,9 @@ def _optimizer(plan: TrainingPlan, steps: int) -> keras.optimizers.Optimizer:
         # Of the first weights, exp(-_SPANS) is left in the average at the end.
         momentum = min(plan.averaging, max(1 - _SPANS / steps, 0.0))
         averaged = {"use_ema": True, "ema_momentum": momentum} if plan.averaging else {}
-        return adam(schedule, global_clipnorm=1.0, **averaged)
+        return adam(schedule, global_clipnorm=1.0, name="adam", **averaged)
     if isinstance(plan.optimizer, str):
-        optimizer = keras.optimizers.get(plan.optimizer)
-        optimizer.learning_rate = plan.learning_rate
-        return optimizer
+        kind = type(keras.optimizers.get(plan.optimizer))
+        return kind(learning_rate=plan.learning_rate, name=plan.optimizer.lower())
     # A fitted optimizer belongs to its model: the user's own stays as it is.
     return plan.optimizer.__class__.from_config(plan.optimizer.get_config())
