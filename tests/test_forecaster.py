@@ -693,7 +693,9 @@ def test_a_series_without_any_target_is_named(panel, tiny, eager):
     table = panel[["date", "store", "sales"]]
     table = table.assign(sales=table["sales"].where(table["store"] != "s1"))
     named = {"time": "date", "series": "store", "target": "sales"}
-    model = FusionForecaster(horizon=7, context_length=21, **named, **SMALL).fit(table)
+    model = FusionForecaster(horizon=7, context_length=21, **named, **SMALL)
+    with pytest.warns(DataWarning, match=r"^1 of 3 series have no known target, .* 's1'"):
+        model.fit(table)
     message = r"Series 's1' has no known target \(1 such series\).*leave its rows out"
     with pytest.raises(ValueError, match=message):
         model.forecast()

@@ -7,6 +7,7 @@ is first needed.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import holiday_calendar
 from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
+from tsfusion.exceptions import DataWarning
 from tsfusion.prediction import Fitted
 
 if TYPE_CHECKING:
@@ -79,7 +81,22 @@ def learn(
             f"No window to train on: of {len(frame)} rows {known} have a known target. "
             f"Expected at least one series with two of them.{few if len(frame) < 2 else ''}"
         )
+    _warn_of_unknown_series(learned.rows)
     return learned
+
+
+def _warn_of_unknown_series(rows: Rows) -> None:
+    """Warn of series that teach nothing: a mistake of a join, more often than not."""
+    known = np.bincount(rows.series, np.isfinite(rows.target), len(rows.labels))
+    unknown = np.flatnonzero(known == 0)
+    if len(unknown):
+        warnings.warn(
+            f"{len(unknown)} of {len(known)} series have no known target, the first is "
+            f"{rows.labels[unknown[0]]!r}: nothing is learned of them, and forecast() has nothing "
+            "to go on from. Leave them out, or see how their target came to be missing.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def encode(

@@ -135,10 +135,13 @@ def known_end(rows: Rows) -> np.ndarray:
     return end
 
 
-def tail(memory: Rows, length: int) -> Rows:
-    """Return the last ``length`` rows up to each series' last known target, and all after it."""
+def tail(memory: Rows, length: int) -> np.ndarray:
+    """Return where the last ``length`` rows are up to each series' last known target.
+
+    And all rows after it, and those of series without a known target.
+    """
     end = known_end(memory)[memory.series]
-    return memory.take((end < 0) | (np.arange(len(memory)) > end - length))
+    return np.flatnonzero((end < 0) | (np.arange(len(memory)) > end - length))
 
 
 def typical_gap(memory: Rows) -> float:
@@ -173,9 +176,8 @@ def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
     end = known_end(memory)
     ends = np.where(end >= 0, memory.ordinal[end] if len(memory) else 0, 0)
     after = (end[rows.series] < 0) | (rows.ordinal > ends[rows.series])
-    if after.all():
-        memory = tail(memory, fitted.context_length)
-    joined = memory.upsert(rows.take(after)) if after.any() else memory
+    kept = tail(memory, fitted.context_length) if after.all() else None
+    joined = memory.upsert(rows.take(after), kept=kept) if after.any() else memory
     panel = fitted.panel(joined)
     found = panel.find(rows.series, rows.ordinal, timeline)
     last = panel.last_known()
@@ -294,8 +296,9 @@ def _forecast_chunk(
             batch["past_mask"][:, -recent.shape[1] :] = True
         quantiles = run_model(model, batch).astype(np.float64)
         median = quantiles[:, :, fitted.median, None]
-        away = quantiles - median
-        quantiles = median + np.sign(away) * np.hypot(away, spread[:, None, :])
+        if pass_:
+            away = quantiles - median
+            quantiles = median + np.sign(away) * np.hypot(away, spread[:, None, :])
         result[here] = quantiles[at]
         spread = np.abs(quantiles[:, -1] - median[:, -1])
         fed = np.concatenate([fed, median[:, :, 0].astype(np.float32)], axis=1)

@@ -348,12 +348,16 @@ def test_in_an_upsert_the_new_row_wins_and_order_is_kept():
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=12),
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=12),
     st.booleans(),
+    st.none() | st.sets(st.integers(0, 11)),
 )
-def test_an_upsert_is_the_stable_sort_of_both_less_what_is_replaced(old, new, ties):
+def test_an_upsert_is_the_stable_sort_of_both_less_what_is_replaced(old, new, ties, kept):
     # Rows of a memory are one to a time; each column carries the row's number.
     old = sorted(set(old))
     rows, newer = numbered(old, 0), numbered(new, 100)
-    both = [(key, number, False) for key, number in zip(old, rows.row)]
+    if kept is not None:
+        kept = np.array([place for place in range(len(old)) if place in kept], np.int64)
+    left = rows if kept is None else rows.take(kept)
+    both = [(old[number], number, False) for number in left.row]
     both += [(key, number, True) for key, number in zip(new, newer.row)]
     both.sort(key=lambda one: one[0])
     replaced = set(new)
@@ -361,7 +365,7 @@ def test_an_upsert_is_the_stable_sort_of_both_less_what_is_replaced(old, new, ti
     if not ties:
         last = {key: n for key, n, is_new in both if is_new}
         expected = [n for key, n, is_new in both if n == last.get(key, n)]
-    joined = rows.upsert(newer, ties=ties)
+    joined = rows.upsert(newer, ties=ties, kept=kept)
     for name in ("row", "target", "weight"):
         assert getattr(joined, name).tolist() == expected, name
     assert joined.real[:, 0].tolist() == joined.categorical[:, 0].tolist() == expected

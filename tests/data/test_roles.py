@@ -156,6 +156,12 @@ def test_a_slip_in_a_name_is_guessed():
         resolve_roles(FRAME, **SERIES, static=["prise"])
 
 
+def test_a_name_unlike_all_is_not_guessed_at():
+    frame = FRAME.assign(size=1.0)
+    with pytest.raises(ValueError, match=r"'series', which is not there\. The columns are"):
+        resolve_roles(frame, **{**SERIES, "series": "series"})
+
+
 @pytest.mark.parametrize(
     ("values", "dtype", "expected"),
     [

@@ -29,6 +29,8 @@ from tsfusion.exceptions import DataWarning
 
 __all__ = ["PanelEncoder", "Rows"]
 
+_BY_ROW = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -76,18 +78,11 @@ class Rows:
 
     def take(self, index: np.ndarray) -> Rows:
         """Return some of the rows (an index vector or a mask)."""
-        if index.dtype == bool and index.all():
-            return replace(self)
-        return replace(
-            self,
-            series=self.series[index],
-            ordinal=self.ordinal[index],
-            target=self.target[index],
-            real=self.real[index],
-            categorical=self.categorical[index],
-            weight=self.weight[index],
-            row=self.row[index],
-        )
+        if index.dtype == bool:
+            if index.all():
+                return replace(self)
+            index = np.flatnonzero(index)
+        return replace(self, **{name: getattr(self, name).take(index, axis=0) for name in _BY_ROW})
 
     def sorted(self) -> Rows:
         """Return the rows in order of series and time; itself if they are so already."""
@@ -137,33 +132,39 @@ class Rows:
             ),
         )
 
-    def upsert(self, newer: Rows, *, ties: bool = False) -> Rows:
+    def upsert(self, newer: Rows, *, ties: bool = False, kept: np.ndarray | None = None) -> Rows:
         """Return these rows with newer ones added; the newer win at the same series and time.
 
         ``newer`` must have been renumbered by ``newer.with_labels(self)``. Of newer rows at one
-        time the last stays, or with ``ties`` each.
+        time the last stays, or with ``ties`` each. Of these rows those at the indices ``kept``
+        count, by default all.
         """
-        old = len(self)
-        series = np.concatenate([self.series, newer.series])
-        ordinal = np.concatenate([self.ordinal, newer.ordinal])
+        kept = np.arange(len(self)) if kept is None else kept
+        old = len(kept)
+        series = np.concatenate([self.series[kept], newer.series])
+        ordinal = np.concatenate([self.ordinal[kept], newer.ordinal])
         is_new = np.arange(len(series)) >= old
+        source = np.concatenate([kept, np.zeros(len(newer), np.int64)])
         order = _order(series, ordinal)
-        place = np.arange(len(series))
+        place = np.arange(old, len(series))
         if order is not None:
-            is_new = is_new[order]
-            place[order] = np.arange(len(series))
+            is_new, source = is_new[order], source[order]
+            back = np.empty_like(order)
+            back[order] = np.arange(len(order))
+            place = back[old:]
 
         def merged(name: str) -> np.ndarray:
             own, other = getattr(self, name), getattr(newer, name)
-            result = np.empty((len(series), *own.shape[1:]), np.result_type(own, other))
-            result[place[:old]] = own
-            result[place[old:]] = other
+            # In the place of new rows stands any, until they are written over it.
+            result = own.take(source, axis=0).astype(np.result_type(own, other), copy=False)
+            result[place] = other
             return result
 
         joined = newer
-        if old or order is not None:
-            names = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
-            joined = replace(newer, **{name: merged(name) for name in names})
+        if old:
+            joined = replace(newer, **{name: merged(name) for name in _BY_ROW})
+        elif order is not None:
+            joined = newer.take(order)
         again = (np.diff(joined.series) == 0) & (np.diff(joined.ordinal) == 0)
         if not again.any():
             return joined

@@ -61,7 +61,7 @@ def missing_column(name: Any, parameter: str, columns: Any) -> ValueError:
     """Describe a column that is not there, with the likeliest slip."""
     names = [str(column) for column in columns]
     near = [column for column in names if column.split("__", 1)[-1] == str(name)]
-    near = near or difflib.get_close_matches(str(name), names, n=1)
+    near = near or difflib.get_close_matches(str(name), names, n=1, cutoff=0.7)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ValueError(
         f"{parameter}: expected a column of X, received {name!r}, which is not there.{hint} "

@@ -1,10 +1,9 @@
-"""A folder with the forecasts of a backtest, one file per model and cutoff. Relies on NumPy."""
+"""A folder with the forecasts of a backtest, one file per model and cutoff."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from tsfusion.files.archive import replacing
 
 __all__ = ["Store", "data_digest", "model_digest"]
 
@@ -39,7 +40,8 @@ class Store:
                 raise ValueError(
                     f"out: {folder} has .npz files but no {_MANIFEST}: choose another."
                 )
-            _write(manifest, json.dumps(wanted, indent=1).encode())
+            with replacing(manifest) as file:
+                file.write(json.dumps(wanted, indent=1).encode())
             return cls(folder)
         try:
             found = json.loads(manifest.read_text())
@@ -77,14 +79,8 @@ class Store:
         self, model: str, number: int, digest: str, mean: np.ndarray, quantiles: np.ndarray
     ) -> None:
         """Write a file, whole or not at all."""
-        path = self._path(model, number)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with open(part, "wb") as file:
-                np.savez(file, mean=mean, quantiles=quantiles, digest=np.array(digest))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(self._path(model, number)) as file:
+            np.savez(file, mean=mean, quantiles=quantiles, digest=np.array(digest))
 
     def _path(self, model: str, number: int) -> Path:
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", model)[:60]
@@ -111,12 +107,6 @@ def model_digest(model: Any) -> str:
     shown = sorted((str(key), repr(value)) for key, value in values.items() if key not in apart)
     text = f"{type(model).__module__}.{type(model).__qualname__} {shown}"
     return _sha(re.sub(r" at 0x[0-9a-fA-F]+", "", text).encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _sha(content: bytes) -> str:

@@ -230,7 +230,7 @@ def _tail(memory: Rows, fitted: Fitted) -> Rows:
     if fitted.encoder.roles.time is None:
         # Rows are numbered from the first.
         return memory
-    kept = tail(memory, fitted.context_length)
+    kept = memory.take(tail(memory, fitted.context_length))
     if not timeline.is_regular and typical_gap(kept) != typical_gap(memory):
         # The times of steps to come are guessed from the gaps of all rows.
         return memory
