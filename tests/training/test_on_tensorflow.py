@@ -18,9 +18,12 @@ from tsfusion.training import on_tensorflow
 from tsfusion.training.fit import _optimizer
 from tsfusion.training.on_tensorflow import quiet_about_traces, tie_gradients_to_graphs
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="TensorFlow's register and messages"
-)
+pytestmark = [
+    pytest.mark.usefixtures("compiled"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="TensorFlow's register and messages"
+    ),
+]
 
 
 def register():
