@@ -973,7 +973,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             self._fitted, self.model_, plan, beyond="nan", further=kept
         )  # fmt: skip
         place = plan.windows.origin[plan.window] + plan.step - 1
-        errors = plan.panel.real[place, 0].astype(float)[:, None] - values
+        truth = plan.panel.real[place, 0] / plan.spread(self._fitted.context_length)
+        errors = truth[:, None] - values
         codes = self._codes(plan)
         p, n = conformal_p_values(calibration, strangeness(errors, calibration), codes, plan.step)
         if len(n) and 1 / (1 + n.min()) > false_alarms:

@@ -156,7 +156,9 @@ class Files:
         model = self._model
         labels, place = _sorted_labels(panel.series)
         units = panel.units
-        unit = pd.Series(units.unit.to_numpy()[np.argsort(place)], labels)
+        by_label = np.argsort(place)
+        learned = ~units.unknown(panel.series)[by_label]
+        unit = pd.Series(units.of(panel.series)[by_label][learned], labels[learned])
         context_length = context_of(model, panel.encoder, panel.lengths)
         fitted = Fitted(
             encoder=panel.encoder,

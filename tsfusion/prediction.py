@@ -18,7 +18,7 @@ import pandas as pd
 
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.panel import CalendarCodes, Panel, Units
-from tsfusion.data.windows import WindowIndex, gather
+from tsfusion.data.windows import WindowIndex, fallback_scale, gather
 from tsfusion.quantiles import interpolate_quantiles
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "one_shape",
     "plan_rows",
     "run_model",
+    "spreads",
     "tail",
     "typical_gap",
 ]
@@ -122,6 +123,26 @@ class RowPlan:
     step: np.ndarray
     real: np.ndarray
     categorical: np.ndarray
+
+    def spread(self, context_length: int) -> np.ndarray:
+        """Return (R,) the spread of each row's series, as its window tells, in units of it.
+
+        1 where it was learned. The errors of series that were not in training are measured by it.
+        """
+        if self.panel.unknown_spread is None or not self.panel.unknown_spread.any():
+            return np.ones(len(self.window))
+        found = np.ones(len(self.windows))
+        for first in range(0, len(found), _CHUNK):
+            part = self.windows.take(np.arange(first, min(first + _CHUNK, len(found))))
+            found[first : first + _CHUNK] = spreads(self.panel, part, context_length)
+        return found[self.window]
+
+
+def spreads(panel: Panel, windows: WindowIndex, context_length: int) -> np.ndarray:
+    """Return (W,) the spread of each window's series, as `RowPlan.spread` has it."""
+    shape = {"context_length": context_length, "horizon": 1}
+    past = gather(panel, windows, only=("past_real",), **shape)["past_real"][..., 0]
+    return fallback_scale(panel, windows, past, constant=False).astype(np.float64)
 
 
 def known_end(rows: Rows) -> np.ndarray:
@@ -242,7 +263,7 @@ def forecast_rows(
 
     After the trained levels come further ``levels``, interpolated before a scaler is inverted, so
     that they, too, stay in the domain of the target; or what ``further`` makes of the trained ones
-    (R, Q) in network units.
+    (R, Q) in units of each row's `RowPlan.spread`.
 
     Past the horizon, ``beyond="roll"`` feeds the median forward; the spread at the end of one pass
     is added in quadrature to that of the next (independent errors). ``"nan"`` gives NaN there.
@@ -261,7 +282,8 @@ def forecast_rows(
             passes = -(-int(deepest[first:stop].max()) // fitted.horizon)
         result[rows] = _forecast_chunk(fitted, model, plan, first, stop, rows, passes)
     if further is not None:
-        result = np.concatenate([result, further(result)], axis=1)
+        spread = plan.spread(fitted.context_length)[:, None]
+        result = np.concatenate([result, further(result / spread) * spread], axis=1)
     elif levels:
         more = interpolate_quantiles(result, fitted.levels, levels)
         result = np.concatenate([result, more], axis=1)
@@ -294,6 +316,9 @@ def _forecast_chunk(
         if recent.shape[1]:
             batch["past_real"][:, -recent.shape[1] :, 0] = recent
             batch["past_mask"][:, -recent.shape[1] :] = True
+            if "fallback_scale" in batch:
+                past = batch["past_real"][..., 0]
+                batch["fallback_scale"] = fallback_scale(plan.panel, moved, past)
         quantiles = run_model(model, batch).astype(np.float64)
         median = quantiles[:, :, fitted.median, None]
         if pass_:

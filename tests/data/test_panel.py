@@ -152,7 +152,8 @@ def test_find_insertion_and_last_known_agree_with_a_search(given_, timeline):
 @settings(deadline=None, max_examples=50)
 @given(panels(), st.integers(-4, 18))
 def test_units_are_the_spread_of_the_rows_before_the_boundary(given_, boundary):
-    units = Units.learn(rows_of(given_), boundary)
+    rows = rows_of(given_)
+    units = Units.learn(rows, boundary)
     spreads = []
     for series in given_:
         y = [v[0] for t, v in series.items() if t < boundary and math.isfinite(v[0])]
@@ -160,7 +161,10 @@ def test_units_are_the_spread_of_the_rows_before_the_boundary(given_, boundary):
         moves = spread > max(1e-8 * abs(np.mean(y or [0])), 1e-20)
         spreads.append(spread if moves else math.nan)
     useful = [spread for spread in spreads if spread > 0]
-    for found, spread in zip(units.unit, spreads):
+    for found, unknown, spread in zip(
+        units.of(rows.labels), units.unknown(rows.labels), spreads, strict=True
+    ):
+        assert unknown == (not spread > 0)
         expected = units.typical_unit if not spread > 0 else spread
         assert found == pytest.approx(expected, rel=1e-6)
     if useful:

@@ -14,6 +14,7 @@ from tsfusion.data.windows import (
     WindowIndex,
     ahead,
     boundary_rows,
+    fallback_scale,
     gather,
     targets,
     training_windows,
@@ -187,6 +188,33 @@ def test_some_blocks_alone_are_those_of_all():
         assert list(alone) == [name]
         np.testing.assert_array_equal(alone[name], values)
     assert gather(panel, windows, **shape, only=["static_categorical"]) == {}
+
+
+@settings(deadline=None, max_examples=60)
+@given(panels(), st.integers(1, 6), st.lists(st.booleans(), min_size=9, max_size=9))
+def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, unknown):
+    panel, _ = build(given_)
+    panel = replace(panel, unknown_spread=np.array(unknown[: panel.n_series]))
+    windows = all_origins(panel)
+    batch = gather(panel, windows, context_length=context, horizon=2)
+    assert ("fallback_scale" in batch) == panel.unknown_spread.any()
+    found = fallback_scale(panel, windows, batch["past_real"][..., 0])
+    alive = fallback_scale(panel, windows, batch["past_real"][..., 0], constant=False)
+    np.testing.assert_array_equal(batch.get("fallback_scale", found), found)
+    for i, (origin, s) in enumerate(zip(windows.origin, windows.series)):
+        first, stop = max(panel.offsets[s], origin - context), min(origin, panel.offsets[s + 1])
+        zero = panel.offset[s] / panel.unit[s]
+        values = [float(v) for v in panel.real[first:stop, 0] if math.isfinite(v)]
+        n, expected, equal = len(values), 1.0, False
+        if panel.unknown_spread[s] and n > 1:
+            equal = np.std(values) <= 1e-5 * max(map(abs, values))
+            expected = np.std(values) ** ((n - 1) / n)
+        if equal:
+            level, typical = abs(zero + np.mean(values)), abs(zero + float(panel.fallback[s]))
+            share = max(level / typical, 1e-6) if 0 < level < typical else 1
+            expected = share / n
+        assert found[i] == pytest.approx(expected, rel=1e-5)
+        assert alive[i] == pytest.approx(1 if equal else expected, rel=1e-5)
 
 
 def test_ahead_reads_a_column_up_to_the_end_of_the_series():

@@ -42,6 +42,21 @@ def test_values_and_baseline_add_up_to_the_forecast(fitted, found, future):
     np.testing.assert_allclose(forecast["q0.9"], predicted, rtol=1e-5)
 
 
+def test_a_new_series_is_explained_by_windows_of_its_own_spread(fitted, history, future):
+    new = history[history["store"] == "s1"].assign(store="new")
+    new["sales"] = 5 + new["sales"] / 1e4
+    rows = future[future["store"] == "s1"].assign(store="new")
+    found = fitted.explain(rows, context=new, methods="attribution", quantile=0.9)
+    forecast = found.forecast
+    predicted = fitted.predict(rows, context=new, quantiles=[0.9])[:, 0]
+    np.testing.assert_allclose(forecast["q0.9"], predicted, rtol=1e-6)
+    sums = found.attribution.groupby("horizon").agg({"value": "sum", "baseline": "first"})
+    distance = np.abs(forecast["q0.9"].to_numpy() - sums["baseline"].to_numpy()).mean()
+    assert np.abs(sums.sum(axis=1).to_numpy() - predicted).max() < 0.01 * distance
+    # A baseline of the other series' spread would lie a thousand times further away.
+    assert distance < 1e-2
+
+
 def test_only_what_could_be_seen_has_a_share(fitted, found):
     table = found.attribution
     target_time = table["cutoff"] + pd.to_timedelta(table["horizon"], unit="D")

@@ -106,6 +106,23 @@ def test_gaps_short_series_and_unknown_values_are_masked_in_the_graph(eager):
 
 
 @on_tensorflow
+def test_the_spread_of_an_unseen_series_is_that_of_its_window(fitted, history, future):
+    some = history[history["store"] == "s0"].assign(store="new")
+    ahead = future[future["store"] == "s0"].assign(store="new")
+    graph, metadata = traced(fitted)
+    values = some["sales"].to_numpy()
+    gaps = np.where(np.arange(len(values))[::-1] % 3 == 0, values, np.nan)
+    last = np.where(np.arange(len(values)) == len(values) - 1, values, np.nan)
+    for sales in (values * 1e-3, values * 1e4, gaps, last, values * 0, values * 0 + 7, -values):
+        new = some.assign(sales=sales)
+        _, inputs = window_inputs(metadata, new, ahead)
+        wanted = fitted.forecast(ahead, context=new, quantiles=LEVELS)
+        found = answers(graph, inputs)
+        size = np.abs(wanted[["q0.05", "q0.9"]].to_numpy()).max()
+        np.testing.assert_allclose(found["mean"][0], wanted["mean"], atol=1e-5 * size)
+
+
+@on_tensorflow
 def test_unseen_series_and_categories_have_the_code_zero(fitted, history, future):
     new = history[history["store"] == "s0"].assign(store="new", event="storm")
     ahead = future[future["store"] == "s0"].assign(store="new", event="storm")

@@ -40,9 +40,9 @@ class Units:
     """
 
     unit: pd.Series
-    """Spread of each training series, by label."""
+    """Spread of each training series that has one, by label."""
     typical_unit: float
-    """The unit of series that were not in training."""
+    """The unit of all others: not in training, or constant there."""
     typical_level: float
     """Median target: the level assumed where nothing of a series is known."""
     scaler: TargetScaler | None = None
@@ -69,14 +69,17 @@ class Units:
         typical = abs(level) if abs(level) > 1e-30 * size else size or 1.0
         if useful.any():
             typical = float(np.median(spread[useful]))
-        units = pd.Series(np.where(useful, spread, typical), rows.labels)
-        return cls(units, typical, level, scaler)
+        return cls(pd.Series(spread[useful], rows.labels[useful]), typical, level, scaler)
 
     def of(self, labels: pd.Index) -> np.ndarray:
         """Return (S,) the unit of each series."""
         position = self.unit.index.get_indexer(labels)
         units = np.append(self.unit.to_numpy(), self.typical_unit)
         return units[position]
+
+    def unknown(self, labels: pd.Index) -> np.ndarray:
+        """Return (S,) whether the spread of a series is not known: nothing of it was learned."""
+        return self.unit.index.get_indexer(labels) < 0
 
     def check(self, rows: Rows) -> None:
         """Raise if the scaler cannot take a target; the rows are numbered as in the frame."""
@@ -266,6 +269,7 @@ class Panel:
     static_categorical: np.ndarray
     n_observed_real: int
     n_observed_categorical: int
+    unknown_spread: np.ndarray | None = None
 
     @classmethod
     def build(
@@ -334,6 +338,7 @@ class Panel:
             static_categorical=rows.static_categorical,
             n_observed_real=n_observed_real,
             n_observed_categorical=n_observed_categorical,
+            unknown_spread=units.unknown(rows.labels),
         )
 
     @cached_property

@@ -863,7 +863,7 @@ class _Learned:
         typical = abs(level) if abs(level) > 1e-30 * self.size else self.size or 1.0
         if useful.any():
             typical = float(np.median(self.spread[useful]))
-        return Units(pd.Series(np.where(useful, self.spread, typical), labels), typical, level)
+        return Units(pd.Series(self.spread[useful], labels[useful]), typical, level)
 
 
 def _median(values: Callable[[], Iterable[np.ndarray]], n: int, most: int) -> float:

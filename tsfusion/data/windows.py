@@ -17,10 +17,13 @@ from tsfusion.data.panel import Panel, chunks
 
 __all__ = [
     "BLOCKS",
+    "CONSTANT",
+    "TINY",
     "WindowIndex",
     "ahead",
     "boundary_rows",
     "evenly_spaced",
+    "fallback_scale",
     "gather",
     "targets",
     "training_windows",
@@ -29,8 +32,12 @@ __all__ = [
 
 BLOCKS = (
     "past_real", "past_categorical", "past_mask", "future_real", "future_categorical",
-    "static_real", "static_categorical", "fallback_loc",
+    "static_real", "static_categorical", "fallback_loc", "fallback_scale",
 )  # fmt: skip
+
+# Spread relative to the largest value up to which a window is constant, as in InstanceScaling; the
+# least level of one, relative to the typical level.
+CONSTANT, TINY = 1e-5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,8 @@ def gather(
     dict of ndarray
         ``past_real`` (B, T, Vp), ``past_categorical`` (B, T, Cp), ``past_mask`` (B, T) of steps of
         which something is known, ``future_real`` (B, H, Vf), ``future_categorical`` (B, H, Cf),
-        ``static_real`` (B, Vs), ``static_categorical`` (B, Cs), ``fallback_loc`` (B,); unknown
+        ``static_real`` (B, Vs), ``static_categorical`` (B, Cs), ``fallback_loc`` (B,), and
+        ``fallback_scale`` (B,) where the spread of a series is not known beforehand; unknown
         reals are NaN, unknown categories 0. Keys of width zero are left out.
     """
     past = _Blocks(panel, windows, windows.origin - context_length, context_length)
@@ -177,7 +185,55 @@ def gather(
         batch["past_mask"] = past.of(panel.anything_known, False)
     if "fallback_loc" in only:
         batch["fallback_loc"] = panel.fallback[windows.series]
+    unknown = panel.unknown_spread
+    if "fallback_scale" in only and unknown is not None and unknown.any():
+        batch["fallback_scale"] = fallback_scale(
+            panel, windows, past.of(panel.real, np.nan)[..., 0]
+        )
     return batch
+
+
+def fallback_scale(
+    panel: Panel, windows: WindowIndex, past: np.ndarray, *, constant: bool = True
+) -> np.ndarray:
+    r"""Return (B,) the spread that a window's own is drawn to, in units of its series.
+
+    That is 1 where the series' spread was learned. A series that was not in training, or constant
+    there, has the typical unit of the others, which may be far from its own; so the n known values
+    :math:`v` of the window have their say, the more the more they are:
+    :math:`\mathrm{std}(v)^{(n-1)/n}`, a geometric mean with the typical unit. Equal ones tell of a
+    spread below the typical one by n, and in proportion to their level. Nothing outside of the
+    window counts, so that nothing after a cutoff does.
+
+    Parameters
+    ----------
+    panel : Panel
+    windows : WindowIndex
+        B of them.
+    past : ndarray, shape (B, T)
+        Their targets in network units, NaN where unknown.
+    constant : bool, default=True
+        Whether equal values tell of a small spread; if not, they leave the typical unit.
+    """
+    series = windows.series
+    result = np.ones(len(series), np.float32)
+    if panel.unknown_spread is None:
+        return result
+    at = np.flatnonzero(panel.unknown_spread[series])
+    values, known = past[at].astype(np.float64), np.isfinite(past[at])
+    count = np.maximum(known.sum(axis=1), 1)
+    values[~known] = 0
+    mean = values.sum(axis=1) / count
+    spread = np.sqrt((np.where(known, values - mean[:, None], 0) ** 2).sum(axis=1) / count)
+    # The user's zero in network units, and what is typical there.
+    zero = panel.offset[series[at]] / panel.unit[series[at]]
+    level, typical = np.abs(zero + mean), np.abs(zero + panel.fallback[series[at]])
+    share = np.where((level > 0) & (typical > level), level / np.maximum(typical, TINY), 1.0)
+    equal = spread <= CONSTANT * np.abs(values).max(axis=1, initial=0)
+    small = np.maximum(share, TINY) / count if constant else 1.0
+    own = np.where(equal, 1, spread) ** ((count - 1) / count)
+    result[at] = np.where(count < 2, 1, np.where(equal, small, own))
+    return result
 
 
 def targets(

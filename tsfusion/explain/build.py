@@ -31,7 +31,7 @@ from tsfusion.explain.parts import (
 from tsfusion.explain.paths import knock_out
 from tsfusion.explain.regimes import MemoryUse, Reference, find_regimes, memory_use
 from tsfusion.explain.trust import examine
-from tsfusion.prediction import Fitted, RowPlan
+from tsfusion.prediction import Fitted, RowPlan, spreads
 
 __all__ = [
     "CHANGED_WINDOWS", "Variables", "branches_of", "explain_history", "explain_rows", "sensitivity",
@@ -88,8 +88,9 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
     trained = quantiles[window, step - 1]
     calibrated = None
     if asked.calibrated is not None:
-        moved = asked.calibrated(trained, panel.labels[series[window]], step)
-        calibrated = fitted.in_user_units(panel, series[window], moved)
+        spread = spreads(panel, windows, fitted.context_length)[window, None]
+        moved = asked.calibrated(trained / spread, panel.labels[series[window]], step)
+        calibrated = fitted.in_user_units(panel, series[window], moved * spread)
     times = _times(fitted, panel, windows)
     context = fitted.context_length
     branches = branches_of(model.network, outputs, context, window, step)

@@ -91,7 +91,8 @@ class Donors:
 
         What a window does not know stays unknown in its donors, and what a donor does not know
         is filled in (by its own mean in that window, else by the mean of training), so that both
-        have the same mask. The target of a donor is moved to the level of the series explained.
+        have the same mask. The target of a donor is moved to the level of the series explained,
+        and to its spread where that was not learned.
         """
         index = self.windows.take(chosen.reshape(-1))
         found = gather(
@@ -101,16 +102,19 @@ class Donors:
         own = np.repeat(np.arange(len(windows)), chosen.shape[1])
         level = self._level_in(panel)[windows.series[own]]
         # In float64: the level of a series in its own units may be large beside its spread.
-        moved = level - self._level_in(self.panel)[index.series]
+        theirs = self._level_in(self.panel)[index.series]
         past = found["past_real"].astype(np.float64)
-        past[..., 0] += moved[:, None]
+        ratio = batch.get("fallback_scale", np.ones(len(windows), np.float32))[own].astype(float)
+        ratio /= found.pop("fallback_scale", 1.0)
+        past[..., 0] = (past[..., 0] - theirs[:, None]) * ratio[:, None] + level[:, None]
         found["past_real"] = _filled(past, level).astype(np.float32)
         for name, value in found.items():
             if name.endswith("_real"):
                 value = np.where(np.isfinite(value), value, np.float32(0))
                 found[name] = np.where(np.isfinite(batch[name][own]), value, np.float32(np.nan))
-        for name in ("past_mask", "fallback_loc"):
-            found[name] = batch[name][own]
+        for name in ("past_mask", "fallback_loc", "fallback_scale"):
+            if name in batch:
+                found[name] = batch[name][own]
         return found
 
     def _level_in(self, panel: Panel) -> np.ndarray:

@@ -258,7 +258,7 @@ class Seen:
                 if name in batch:
                     batch[name][part.window, part.step - 1] = values
         past, loc, scale = model.scaled(batch)
-        inputs = {key: value for key, value in batch.items() if key != "fallback_loc"}
+        inputs = {key: value for key, value in batch.items() if not key.startswith("fallback_")}
         inputs["past_real"] = ops.convert_to_numpy(past)
         outputs = run_in_chunks(model.network, inputs, return_attention=True)
         return cls(batch, inputs, ops.convert_to_numpy(loc), ops.convert_to_numpy(scale), outputs)

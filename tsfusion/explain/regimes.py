@@ -45,7 +45,7 @@ class Reference:
             donors.panel, windows, context_length=fitted.context_length, horizon=fitted.horizon
         )
         past, _, _ = task.model.scaled(batch)
-        inputs = {key: value for key, value in batch.items() if key != "fallback_loc"}
+        inputs = {key: value for key, value in batch.items() if not key.startswith("fallback_")}
         inputs["past_real"] = ops.convert_to_numpy(past)
         return cls(
             donors, windows, run_in_chunks(task.model.network, inputs, return_attention=True)

@@ -84,6 +84,9 @@ class InstanceScaled(keras.Model):
             rest = ops.zeros_like(own[:, 0, 1:])
             fallback = ops.concatenate([first, rest], axis=-1)
         unit = ops.ones_like(own[:, 0, :])
+        if inputs.get("fallback_scale") is not None:
+            first = ops.expand_dims(ops.cast(inputs["fallback_scale"], "float32"), -1)
+            unit = ops.concatenate([first, unit[:, 1:]], axis=-1)
         scaled, loc, scale = self.scaling(
             own, mask=known, fallback_loc=fallback, fallback_scale=unit
         )
@@ -103,7 +106,7 @@ class InstanceScaled(keras.Model):
         Further ``options`` (``without=`` of the networks) are handed to the network.
         """
         past, loc, scale = self.scaled(inputs)
-        inner = {key: value for key, value in inputs.items() if key != "fallback_loc"}
+        inner = {key: value for key, value in inputs.items() if not key.startswith("fallback_")}
         inner["past_real"] = past
         if not return_attention:
             return self.network(inner, training=training, **options) * scale + loc

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tsfusion.components._recurrence import looped_by
 from tsfusion.data.scaling import TargetScaler
+from tsfusion.data.windows import CONSTANT, TINY
 from tsfusion.quantiles import interpolate_quantiles, mean_of_quantiles
 from tsfusion.serving.contract import Column, Contract, minute_width
 
@@ -68,12 +69,16 @@ class Graph:
         scaling = _Scaling(fitted.units.scaler, contract, code)
         unit = _by_series(contract, fitted.units.of(contract.series), fitted.units.typical_unit)
         unit = tf.gather(unit, _place(contract, code))[:, None]
+        unknown = _by_series(contract, fitted.units.unknown(contract.series).astype(float), 1.0)
+        unknown = tf.gather(unknown, _place(contract, code)) > 0
         target = scaling.forward(inputs["past_target"])
-        offset = _first_known(target, fitted.units.typical_level)
-        window = self._window(inputs, (target - offset) / unit)
-        window["fallback_loc"] = tf.cast((fitted.units.typical_level - offset) / unit, tf.float32)[
-            :, 0
-        ]
+        typical = fitted.units.typical_level
+        offset = _first_known(target, typical)
+        past = (target - offset) / unit
+        window = self._window(inputs, past)
+        window["fallback_loc"] = tf.cast((typical - offset) / unit, tf.float32)[:, 0]
+        spread = _own_spread(past, (offset / unit)[:, 0], (typical / unit)[:, 0])
+        window["fallback_scale"] = tf.where(unknown, tf.cast(spread, tf.float32), 1.0)
         values = tf.cast(self._model(window, training=False), tf.float64)
         eye = np.eye(len(fitted.levels))
         asked = tf.matmul(values, interpolate_quantiles(eye, fitted.levels, contract.quantiles))
@@ -305,6 +310,25 @@ def _place(contract: Contract, code: Any) -> Any:
 
 def _by_series(contract: Contract, values: np.ndarray, typical: float) -> Any:
     return tf.constant(np.append(typical, values).astype(np.float64))
+
+
+def _own_spread(past: Any, zero: Any, typical: Any) -> Any:
+    """Return (B,) what `tsfusion.data.windows.fallback_scale` makes of windows (B, T)."""
+    # It takes the window as the network sees it.
+    past = _float(tf.cast(past, tf.float32))
+    known = tf.math.is_finite(past)
+    one, none = tf.ones_like(zero), tf.zeros_like(past)
+    values = tf.where(known, past, none)
+    count = tf.maximum(tf.reduce_sum(_float(known), axis=1), one)
+    mean = tf.reduce_sum(values, axis=1) / count
+    away = tf.where(known, values - mean[:, None], none)
+    spread = tf.sqrt(tf.reduce_sum(away * away, axis=1) / count)
+    level, usual = tf.abs(zero + mean), tf.abs(typical)
+    share = tf.where((level > 0) & (usual > level), level / tf.maximum(usual, TINY), one)
+    equal = spread <= CONSTANT * tf.reduce_max(tf.abs(values), axis=1)
+    own = tf.pow(tf.where(equal, one, spread), (count - 1) / count)
+    own = tf.where(equal, tf.maximum(share, TINY) / count, own)
+    return tf.where(count < 2, one, own)
 
 
 def _first_known(values: Any, default: float) -> Any:

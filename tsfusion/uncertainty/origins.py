@@ -11,7 +11,7 @@ import numpy as np
 
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
-from tsfusion.data.windows import WindowIndex, ahead, gather
+from tsfusion.data.windows import WindowIndex, ahead, fallback_scale, gather
 from tsfusion.prediction import Fitted, run_model
 
 __all__ = ["score_origins"]
@@ -48,7 +48,7 @@ def score_origins(
     series, origin : ndarray, shape (N,)
         Codes of memory's series, and step numbers.
     scores : ndarray of float32, shape (N, H, Q)
-        ``y - q`` in the units of the network; NaN where y is unknown.
+        ``y - q`` in units of the series; NaN where y is unknown.
     """
     codes = np.flatnonzero(wanted & (memory.counts() > 0))
     rows = _recent(memory, first, fitted.context_length).only(codes)
@@ -66,7 +66,10 @@ def score_origins(
         part = windows.take(np.arange(start, min(start + _CHUNK, len(windows))))
         batch = gather(panel, part, context_length=fitted.context_length, horizon=fitted.horizon)
         truth = ahead(target, panel, part, fitted.horizon)
-        scores[start : start + len(part)] = truth[..., None] - run_model(model, batch)
+        past = batch["past_real"][..., 0]
+        spread = fallback_scale(panel, part, past, constant=False)[:, None, None]
+        errors = truth[..., None] - run_model(model, batch)
+        scores[start : start + len(part)] = errors / spread
     return codes[windows.series], panel.ordinal[windows.origin], scores
 
 
