@@ -975,6 +975,16 @@ def test_hostile_files_take_no_memory(good, tmp_path):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("first", "last"), [("1679-01", "1682-05"), ("2258-01", "2261-12")])
+def test_months_up_to_the_ends_of_what_fit_takes_are_read_again(first, last, tiny, tmp_path):
+    times = pd.Series(np.arange(np.datetime64(first), np.datetime64(last)).astype("datetime64[s]"))
+    table = pd.DataFrame({"t": times, "y": np.arange(len(times)) * 1.0})
+    model = FusionForecaster(3, target="y", context_length=6, **SMALL).fit(table)
+    model.save(tmp_path / "model")
+    again = FusionForecaster.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.forecast(), model.forecast())
+
+
 @pytest.mark.parametrize(
     ("field", "change", "message"),
     [

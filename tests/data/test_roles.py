@@ -34,6 +34,15 @@ def test_columns_without_a_role_are_listed_where_known_is_given():
     assert resolve_roles(FRAME, **SERIES, known=["price"]).ignored == ("event", "weather")
 
 
+@pytest.mark.parametrize("kind", [lambda time: time, lambda time: time.date()])
+def test_times_in_a_column_of_objects_are_times(kind):
+    objects = pd.Series([kind(time) for time in FRAME["date"]], dtype=object)
+    frame = FRAME.assign(date=objects)
+    assert resolve_roles(frame, **SERIES).time == "date"
+    words = objects.where(objects.index != 1, "a word")
+    assert resolve_roles(frame.assign(other=words), **SERIES).time == "date"
+
+
 def test_several_datetime_columns_are_ambiguous_unless_one_has_another_role():
     frame = FRAME.assign(opened=FRAME["date"])
     with pytest.raises(ValueError, match=r"2 columns hold datetimes.*Pass time='date'"):

@@ -98,13 +98,7 @@ def _find_time(time: Any, frame: pd.DataFrame, used: set[Any]) -> Any:
     if isinstance(last, (pd.DatetimeIndex, pd.PeriodIndex)):
         return INDEX
     candidates = [
-        column
-        for column in frame.columns
-        if column not in used
-        and (
-            pd.api.types.is_datetime64_any_dtype(frame[column].dtype)
-            or isinstance(frame[column].dtype, pd.PeriodDtype)
-        )
+        column for column in frame.columns if column not in used and _is_time(frame[column])
     ]
     if len(candidates) > 1:
         raise ValueError(
@@ -149,6 +143,11 @@ def _holds_times(column: pd.Series) -> bool:
         return _kind(column) in ("date", "datetime", "datetime64", "period", "timedelta")
     is_date = pd.api.types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype)
     return is_date or getattr(dtype, "kind", "O") == "m"
+
+
+def _is_time(column: pd.Series) -> bool:
+    """Whether a column holds dates or periods, of whatever type."""
+    return _holds_times(column) and "timedelta" not in _kind(column)
 
 
 def _split(columns: list[Any], role: str, frame: pd.DataFrame) -> tuple[tuple, tuple]:

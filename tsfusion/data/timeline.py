@@ -198,7 +198,7 @@ class Timeline:
             raise ValueError(
                 f"Time column {name!r}: expected times every {self.freq!r}{self._place()}, row "
                 f"{row} ({_show(raw, first)}) lies off that grid ({count} rows in all). "
-                "Round the times, pass freq=, or pass freq='rows' if every row is one step."
+                "Round the times, pass another freq=, or freq='rows' if every row is one step."
             )
         return result.astype(np.int64)
 
@@ -487,8 +487,9 @@ class _Times:
     def irregular(self, at: int, step: str) -> ValueError:
         return ValueError(
             f"Time column {self.name!r}: the times are irregular. Most steps are {step}, but the "
-            f"step to {_show(self.raw, at)} (row {self.rows[at]}) is no multiple of it. Pass freq= "
-            "and round the times to it, or pass freq='rows' if every row is one step."
+            f"step to {_show(self.raw, at)} (row {self.rows[at]}) is no multiple of it. Pass "
+            "freq='rows' if every row is one step (as the last business days of months are), or "
+            "round the times and pass freq= with their step."
         )
 
     def apart(self, at: int, step: Any, finer: str | None) -> ValueError:

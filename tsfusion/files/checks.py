@@ -32,6 +32,8 @@ from tsfusion.prediction import Fitted
 __all__ = ["check_architecture", "check_fitted", "check_rows", "declared_weights", "split_weights"]
 
 _DAY = 86_400_000_000_000  # nanoseconds
+# 64 bits of them reach from October 1677 to April 2262, 3507 months either way of 1970.
+_MONTH = 2**63 / 3507.5
 # A window of a million steps takes more memory than there is, whatever the network.
 _MOST_STEPS, _MOST_UNITS = 1 << 20, 1 << 20
 _CARDINALITIES = ("past_cardinalities", "future_cardinalities", "static_cardinalities")
@@ -204,11 +206,11 @@ def _check_times(ordinal: np.ndarray, timeline: Timeline) -> None:
     """Raise if a time lies out of the range of its numbers, nanoseconds where they are dates."""
     if len(ordinal) == 0:
         return
-    since, size = 0, 1
+    since, size = 0, 1.0
     if timeline.kind == "month":
-        since, size = 1970 * 12, 31 * _DAY
+        since, size = 1970 * 12, _MONTH
     elif timeline.kind == "business":
-        size = 7 * _DAY // 5
+        size = 7 * _DAY / 5
     for end in (float(ordinal.min()), float(ordinal.max())):
         value = (timeline.phase + end * timeline.step - since) * size
         _expect(abs(value) < 2**63, "times in the range of 64 bits", value)
