@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from pandas._libs.parsers import STR_NA_VALUES
 
 from tests.conftest import SMALL, small_panel
 from tsfusion import DataWarning, FusionForecaster
 from tsfusion.cli import main
 from tsfusion.cli.main import _forecaster
-from tsfusion.cli.tables import read_table, write_table
+from tsfusion.cli.tables import _MISSING, read_table, write_table
 
 TINY = [f"{name}={json.dumps(value)}" for name, value in SMALL.items() if value is not None]
 TINY = [text for text in TINY if not text.startswith(("verbose", "random_state", "max_epochs"))]
@@ -69,6 +70,56 @@ def same(table, expected):
             np.testing.assert_allclose(table[name], expected[name], rtol=1e-9)
         else:
             assert list(table[name].astype(str)) == list(expected[name].astype(str)), name
+
+
+def test_labels_and_codes_are_read_as_the_model_knows_them(tmp_path, tiny, eager):
+    days = pd.date_range("2024-01-01", periods=45)
+    names = ["007", "7", "NA", "None", "A"]
+    table = pd.concat(
+        [pd.DataFrame({"shop": name, "day": days, "y": np.arange(45.0)}) for name in names]
+    )
+    table["code"] = np.where(np.arange(len(table)) % 3 == 0, "X", "2")
+    late = table["day"] > days[37]
+    after = table["day"] > days[40]
+    for name, rows in {
+        "all": table[~late], "later": table[late & ~after & (table["shop"] == "7")],
+        "future": table[after].assign(code="2").drop(columns="y"),
+    }.items():  # fmt: skip
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    at = {"all": tmp_path / "all.csv", "model": tmp_path / "model.tsf"}
+    run("fit", at["all"], "--series", "shop", "--target", "y", "--known", "code", "--horizon", "7",
+        "--max-epochs", "1", *(part for text in TINY for part in ("--set", text)), "-q",
+        "-o", at["model"])  # fmt: skip
+    model = FusionForecaster.load(at["model"])
+    assert sorted(model.series_) == sorted(names)
+    assert list(model._fitted.encoder.vocabularies["code"]) == ["2", "X"]
+    # Of the store 7 alone, and of the code 2 alone, pandas would make numbers.
+    run("update", at["model"], tmp_path / "later.csv", "-o", tmp_path / "later.tsf")
+    assert sorted(FusionForecaster.load(tmp_path / "later.tsf").series_) == sorted(names)
+    rows = table[(table["day"] > days[37]) & (table["day"] <= days[44])].assign(code="2")
+    rows.drop(columns="y").to_csv(tmp_path / "ahead.csv", index=False)
+    run("forecast", at["model"], tmp_path / "ahead.csv", "-o", tmp_path / "out.csv")
+    written = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert set(written["shop"]) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", "2"], [1, 2]), (["01", "2"], ["01", "2"]), (["1", "A"], ["1", "A"]),
+        (["1.0", "2"], ["1.0", "2"]), (["-5", "0"], [-5, 0]), (["1", ""], [1, np.nan]),
+        (["NA", "x"], ["NA", "x"]), ([str(10**20), "1"], [str(10**20), "1"]),
+    ],
+)  # fmt: skip
+def test_labels_are_names_or_whole_numbers(cells, expected, tmp_path):
+    (tmp_path / "a.csv").write_text("s,y\n" + "".join(f'"{cell}",1\n' for cell in cells))
+    found = read_table(str(tmp_path / "a.csv"), labels=["s", "not there"])["s"]
+    pd.testing.assert_series_equal(found, pd.Series(expected, name="s"))
+    assert set(_MISSING) == STR_NA_VALUES
+    pd.DataFrame({"s": cells}).to_parquet(tmp_path / "a.parquet")
+    assert list(read_table(str(tmp_path / "a.parquet"), labels=["s"])["s"]) == cells
+    texts = read_table(str(tmp_path / "a.csv"), names=["s"])["s"]
+    assert list(texts.fillna("")) == cells
 
 
 def test_fit_is_that_of_python(folder, model, eager):

@@ -232,7 +232,8 @@ def fit(data: str, output: str, quiet: bool, as_json: bool, **options: Any) -> N
     from tsfusion.cli.tables import count_rows, read_table, write_json
     from tsfusion.files.archive import check_target
 
-    table = data if os.path.isdir(data) else read_table(data, options["time"])
+    named = options["series"] or ()
+    table = data if os.path.isdir(data) else read_table(data, options["time"], labels=named)
     model = _forecaster(options, quiet)
     check_target(output)
     began = clock.monotonic()
@@ -459,7 +460,7 @@ def backtest(
     from tsfusion.evaluation import evaluate
 
     check_output(output)
-    table = read_table(data, options["time"])
+    table = read_table(data, options["time"], labels=options["series"] or ())
     model = _forecaster(options, quiet)
     found = model.backtest(
         table, models=list(baseline) or None, n_windows=n_windows, step=step, refit=refit,
@@ -623,12 +624,23 @@ def _load(path: str) -> Any:
 
 
 def _rows(fitted: Any, path: str) -> Any:
-    """Read rows for a fitted forecaster, their time column as times where its times are such."""
+    """Read rows for a fitted forecaster, with times and texts where it has learned such."""
     from tsfusion.cli.tables import read_table
 
     encoder = fitted._fitted.encoder
-    named = encoder.roles.time if encoder.timeline.is_datetime else None
-    return read_table(path, named if isinstance(named, str) else None)
+    time = encoder.roles.time if encoder.timeline.is_datetime else None
+    labels = [one if isinstance(one, tuple) else (one,) for one in fitted._memory.labels]
+    names = [
+        name
+        for name, parts in zip(encoder.roles.series, zip(*labels))
+        if all(isinstance(part, str) for part in parts)
+    ]
+    words = [
+        name
+        for name, values in encoder.vocabularies.items()
+        if len(values) and all(isinstance(value, str) for value in values)
+    ]
+    return read_table(path, time if isinstance(time, str) else None, names=names, words=words)
 
 
 def _number(value: float) -> float | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,19 @@ __all__ = ["check_output", "count_rows", "read_table", "write_json", "write_tabl
 _PARQUET = (".parquet", ".pq")
 _OTHERS = (".arrow", ".feather", ".h5", ".json", ".orc", ".pkl", ".xls", ".xlsx")
 _SEPARATORS = {";", "\t", "|"}
+# The cells that pandas reads as missing ones.
+_MISSING = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+]  # fmt: skip
 # Dates in an order that cannot be known: 31.01.2024, 01/31/24.
 _DATE = r"\d{1,2}([./-])\d{1,2}\1\d{2,4}( .*)?"
 
 
-def read_table(path: str, time: str | None = None) -> pd.DataFrame:
+def read_table(
+    path: str, time: str | None = None, *, labels: Collection[str] = (),
+    names: Collection[str] = (), words: Collection[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Read a CSV or Parquet file (``-``: CSV on standard input), its times as times.
 
     Parameters
@@ -31,6 +41,12 @@ def read_table(path: str, time: str | None = None) -> pd.DataFrame:
     path : str
     time : str, default=None
         The column of times. None takes every column of texts that are all ISO dates.
+    labels : collection of str
+        Columns of a CSV file whose cells are names, such as 007 or NA: texts as they stand there,
+        unless all are whole numbers as Python writes them.
+    names, words : collection of str
+        Columns of a CSV file that are known to hold texts, though they may look like numbers: names
+        as they stand there, and words, of which NA and the like are missing ones.
 
     Raises
     ------
@@ -48,7 +64,9 @@ def read_table(path: str, time: str | None = None) -> pd.DataFrame:
         if path.lower().endswith(_PARQUET):
             frame = _read_parquet(path)
         else:
-            frame = pd.read_csv(sys.stdin if path == "-" else path)
+            frame = _read_csv(path, {*labels, *names}, set(words))
+            for name in frame.columns.intersection(list(labels)):
+                frame[name] = _whole(frame[name])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         shown = "standard input" if path == "-" else path
         raise ValueError(
@@ -74,6 +92,34 @@ def count_rows(table: pd.DataFrame | str) -> int:
     import pyarrow.dataset
 
     return pyarrow.dataset.dataset(table).count_rows()
+
+
+def _read_csv(path: str, names: set[str], words: set[str]) -> pd.DataFrame:
+    """Read a CSV file; of ``names`` only an empty cell is missing."""
+    import pandas as pd
+
+    file = io.StringIO(sys.stdin.read()) if path == "-" else path
+    if not names | words:
+        return pd.read_csv(file)
+    header = pd.read_csv(file, nrows=0).columns
+    if isinstance(file, io.StringIO):
+        file.seek(0)
+    return pd.read_csv(
+        file,
+        dtype=dict.fromkeys(names | words, "str"),
+        keep_default_na=False,
+        na_values={name: [""] if name in names else _MISSING for name in header},
+    )
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Return texts as integers if all are whole numbers, as Python writes them."""
+    import pandas as pd
+
+    texts = pd.api.types.is_string_dtype(column.dtype)
+    if not texts or not column.dropna().str.fullmatch(r"0|-?[1-9]\d{0,17}").all():
+        return column
+    return pd.to_numeric(column)
 
 
 def _check_ending(path: str) -> None:
