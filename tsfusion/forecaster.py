@@ -1044,7 +1044,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Returns
         -------
         Explanation
-            Labelled tables.
+            Labelled tables. Where a column has the name of a calendar variable (``hour``), that of
+            the calendar is called ``hour (calendar)``.
 
         Raises
         ------
@@ -1054,7 +1055,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             As `predict`; if a row lies past the horizon, if ``lags_of`` names no past variable, or
             if a parameter is out of its range.
         """
-        asked, memory, rows = self._to_explain(
+        fitted, asked, memory, rows = self._to_explain(
             X, context, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
             quantile=quantile, methods=methods, checks=checks, baselines=baselines,
         )  # fmt: skip
@@ -1063,9 +1064,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         if self._calibration is not None:
             asked = replace(asked, calibrated=self._calibrated)
         if rows is None:
-            return explain_history(self._fitted, self.model_, memory, asked)
-        plan = plan_rows(self._fitted, memory, rows)
-        return explain_rows(self._fitted, self.model_, memory, plan, asked)
+            return explain_history(fitted, self.model_, memory, asked)
+        plan = plan_rows(fitted, memory, rows)
+        return explain_rows(fitted, self.model_, memory, plan, asked)
 
     def explain_average(
         self, X: Any = None, *, horizons: Any = None, quantile: float = 0.5,
@@ -1115,20 +1116,25 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         >>> model.explain_average(max_windows=50)
         AverageExplanation(100 forecasts from 50 windows, 8 past steps)
         """
-        asked, memory, rows = self._to_explain(
+        fitted, asked, memory, rows = self._to_explain(
             X, context, max_windows=max_windows, lags_of=None, horizons=horizons,
             quantile=quantile, methods=methods, checks=None, baselines=baselines,
         )  # fmt: skip
         from tsfusion.explain.aggregate import average_history, average_rows
 
         if rows is None:
-            return average_history(self._fitted, self.model_, memory, asked)
-        return average_rows(self._fitted, self.model_, memory, rows, asked)
+            return average_history(fitted, self.model_, memory, asked)
+        return average_rows(fitted, self.model_, memory, rows, asked)
 
-    def _to_explain(self, X: Any, context: Any, **options: Any) -> tuple[Any, Rows, Rows | None]:
-        """Return what is asked for, the history, and the rows of X if there are any."""
+    def _to_explain(
+        self, X: Any, context: Any, **options: Any
+    ) -> tuple[Fitted, Any, Rows, Rows | None]:
+        """Return what was learned, what is asked, the history, and the rows of X if there are any.
+
+        What was learned has a name of its own for every variable.
+        """
         check_is_fitted(self)
-        from tsfusion.explain.parts import Asked
+        from tsfusion.explain.parts import Asked, named_apart
 
         asked = Asked.of(
             self._fitted.horizon, random_state=self.random_state,
@@ -1136,11 +1142,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         )  # fmt: skip
         newer = self._read_context(context)
         memory = self._recall(newer)
+        fitted = named_apart(self._fitted)
         if X is None:
-            return asked, memory, None
+            return fitted, asked, memory, None
         rows = self._read_asked(X, "X", newer)
         _check_seen(rows, memory, "X")
-        return asked, memory, rows
+        return fitted, asked, memory, rows
 
     def what_if(
         self, changes: Any, *, start: Any = None, end: Any = None, series: Any = None,

@@ -224,6 +224,47 @@ def test_without_a_series_column(history):
     assert "windows" in found.summary()
 
 
+def test_a_column_named_like_a_calendar_variable_keeps_its_name(fitted, history, future, tmp_path):
+    calendar = [*fitted._fitted.calendar.names, *fitted._fitted.calendar.real_names]
+    columns = ["price", "event", "weather", "region", "size"]
+    new = dict(zip(columns, [*calendar[:2], *calendar[-2:], f"{calendar[1]} (calendar)"]))
+    # What the calendar's own are called then; one of the columns has such a name as well.
+    old = {name: f"{name} (calendar)" for name in [*calendar[:2], *calendar[-2:]]}
+    old[calendar[1]] += " (calendar)"
+    roles = {
+        role: [new.get(name, name) for name in names] if isinstance(names, list) else names
+        for role, names in ROLES.items()
+    }
+    model = FusionForecaster(horizon=7, context_length=21, **roles, **SMALL)
+    model.fit(history.rename(columns=new))
+    rows = future.rename(columns=new)
+    pd.testing.assert_frame_equal(model.forecast(rows), fitted.forecast(future))
+
+    def named(table):
+        return table.assign(variable=table["variable"].replace({**new, **old}))
+
+    options = {"horizons": [1], "methods": ["attribution"], "baselines": 1}
+    found = model.explain(rows, lags_of=[calendar[0], old[calendar[0]]], **options)
+    expected = fitted.explain(future, lags_of=["price", calendar[0]], **options)
+    found.save(tmp_path / "found.tsx")
+    for made in (found, found.load(tmp_path / "found.tsx")):
+        assert list(made.roles) == [{**new, **old}.get(name, name) for name in expected.roles]
+        for name in ("importance", "selection", "attribution", "temporal_patterns", "forecast"):
+            table = expected.to_frame(name)
+            table = named(table) if "variable" in table else table
+            pd.testing.assert_frame_equal(made.to_frame(name), table)
+        keys = ["variable", "horizon", "lag"]
+        table = named(expected.lag_sensitivity).sort_values(keys, ignore_index=True)
+        pd.testing.assert_frame_equal(made.lag_sensitivity, table)
+    groups = {"own": list(new.values()), "calendar": list(old.values())}
+    shares = found.importance(groups).set_index("variable")["attribution"]
+    before = {"own": columns, "calendar": list(old)}
+    known = expected.importance(before).set_index("variable")["attribution"]
+    pd.testing.assert_series_equal(shares[list(groups)], known[list(groups)])
+    averages = (model.explain_average(rows, **options), fitted.explain_average(future, **options))
+    pd.testing.assert_frame_equal(averages[0].importance(), named(averages[1].importance()))
+
+
 def test_bad_requests(fitted, future, explanation):
     with pytest.raises(ValueError, match="max_windows: expected an integer >= 1"):
         fitted.explain(future, max_windows=0)

@@ -21,7 +21,7 @@ from tsfusion.prediction import Fitted, RowPlan
 
 __all__ = [
     "METHODS", "NO_HISTORY", "NO_ROWS", "Asked", "HistoryBlock", "Part", "RowBlock", "Seen",
-    "no_such_horizon", "no_such_row", "warn_of_thinning",
+    "named_apart", "no_such_horizon", "no_such_row", "warn_of_thinning",
 ]  # fmt: skip
 
 METHODS = (
@@ -113,6 +113,30 @@ def _check_horizons(horizons: Any, horizon: int) -> tuple[int, ...] | None:
             f"{wrong or listed}."
         )
     return tuple(sorted({int(step) for step in listed}))
+
+
+def named_apart(fitted: Fitted) -> Fitted:
+    """Return it with other names for variables of the calendar whose names columns have.
+
+    A column ``hour`` keeps its name, and that of the calendar becomes ``hour (calendar)``. The
+    names stand in explanations alone: what the network is given does not change.
+    """
+    roles, calendar = fitted.encoder.roles, fitted.calendar
+    columns = {roles.target, *roles.known, *roles.observed, *roles.static}
+    own = (*calendar.names, *calendar.real_names)
+    if columns.isdisjoint(own):
+        return fitted
+    taken = columns.union(own)
+
+    def apart(name: str) -> str:
+        if name not in columns:
+            return name
+        while name in taken:
+            name = f"{name} (calendar)"
+        return name
+
+    names, reals = (tuple(map(apart, of)) for of in (calendar.names, calendar.real_names))
+    return replace(fitted, calendar=replace(calendar, names=names, real_names=reals))
 
 
 def no_such_horizon(asked: Asked) -> str:
