@@ -1161,7 +1161,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         changes : dict
-            Column -> new value, or a function of the present values (numeric columns), such as
+            Column -> new value, or a function of the present values (numeric columns, in which
+            True and False are 1 and 0), such as
             ``{"price": lambda x: 0.9 * x, "promo": "yes"}``. Known columns change in the history
             and in the steps forecast, observed ones in the history.
         start, end : time, default=None

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsfusion import ExplanationWarning
+from tests.conftest import ROLES, SMALL
+from tsfusion import ExplanationWarning, FusionForecaster
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -56,6 +57,23 @@ def test_values_out_of_the_training_range_are_warned_of(fitted, future):
         fitted.what_if({"price": 2}, start=future["date"].min(), future=future)
 
 
+def test_booleans_are_taken_as_fit_takes_them(tiny, history, future):
+    history, future = (table.assign(price=table["price"] > 1) for table in (history, future))
+    model = FusionForecaster(horizon=7, context_length=21, **ROLES, **SMALL).fit(history)
+    start = future["date"].min()
+    for values, same in (
+        (future["price"] | True, [True, np.True_, 1, lambda p: p == p]),
+        (future["price"] & False, [False, np.False_, 0.0, lambda p: p != p]),
+        (~future["price"], [lambda p: 1 - p]),
+    ):
+        expected = model.forecast(future.assign(price=values))["mean"]
+        for value in same:
+            found = model.what_if({"price": value}, start=start, future=future)
+            changed = found.loc[found["statistic"] == "mean", "changed"]
+            np.testing.assert_allclose(changed, expected, rtol=1e-5)
+        assert found["difference"].abs().max() > 1e-3
+
+
 def test_bad_requests(fitted, future):
     for changes, options, text in (
         ({}, {}, "changes: expected a dict"),
@@ -63,6 +81,12 @@ def test_bad_requests(fitted, future):
         ({"price": "low"}, {}, "'price' holds numbers; expected a finite number or a function"),
         ({"event": len}, {}, "'event' holds categories"),
         ({"price": lambda x: x * np.nan}, {}, "the function of 'price' gave NaN"),
+        (
+            {"price": lambda x: ~x},
+            {},
+            "function of 'price' failed with TypeError: .* an array of 159 float64 numbers such as "
+            "[12] .True and False are 1 and 0.",
+        ),
         ({"price": 1.0}, {"series": "other"}, "series: 'other' is not one of the known series"),
         ({"price": 1.0}, {"start": "2030-01-01"}, "no row to change of the known column 'price'"),
         ({"weather": 1.0}, {"start": future["date"].min()}, "an observed column ends with it"),

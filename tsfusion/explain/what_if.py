@@ -24,7 +24,8 @@ class Change:
     ----------
     encoder : PanelEncoder
     changes : mapping
-        Column -> new value, or a function of the present values (numeric columns).
+        Column -> new value, or a function of the present values (numeric columns). True and False
+        are 1 and 0 to a column that is read as numbers.
     start, end : time or None
         The period, both ends included; None for open.
     series : label, list of labels or None
@@ -98,7 +99,8 @@ class Change:
             column = self.reals.index(name)
             location, scale = self.encoder.location[name], self.encoder.scale[name]
             present = real[meant, column].astype(np.float64) * scale + location
-            wanted = _wanted(name, value(present) if callable(value) else value, present)
+            given = _called(name, value, present) if callable(value) else value
+            wanted = _wanted(name, given, present)
             if not np.isfinite(wanted[np.isfinite(present)]).all():
                 raise ValueError(f"changes: the function of {name!r} gave NaN or infinity.")
             self._warn_outside(name, wanted, memory, column)
@@ -182,6 +184,18 @@ def paired(
     return table
 
 
+def _called(name: Any, function: Any, present: np.ndarray) -> Any:
+    """Return what a function makes of the present values, or tell what it was given."""
+    try:
+        return function(present)
+    except Exception as error:
+        raise ValueError(
+            f"changes: the function of {name!r} failed with {type(error).__name__}: {error}. It "
+            f"was given an array of {len(present)} float64 numbers such as {present[0]:g} (True "
+            "and False are 1 and 0), and is to return as many."
+        ) from error
+
+
 def _wanted(name: Any, given: Any, present: np.ndarray) -> np.ndarray:
     """Return what a change gave as numbers, one for each present value."""
     try:
@@ -205,5 +219,6 @@ def _as_time(value: Any, times: pd.Index, name: str) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    return number and not isinstance(value, bool) and bool(np.isfinite(value))
+    # True and False count too, as they do in the tables that fit reads.
+    number = isinstance(value, (int, float, np.bool_, np.integer, np.floating))
+    return number and bool(np.isfinite(value))
