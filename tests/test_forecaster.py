@@ -324,6 +324,41 @@ def test_series_of_another_type_are_explained(tiny):
         model.predict(rows.assign(store="1"))
 
 
+def test_history_of_a_series_of_another_type_is_refused(tiny):
+    frame = small_panel().assign(store=lambda f: f["store"].str[1:].astype(int))
+    old, late = frame[frame["date"] < "2024-02-20"], frame[frame["date"] >= "2024-02-20"]
+    model = make().fit(old)
+    as_text = late.assign(store=late["store"].astype(str))
+    message = (
+        r"series '0' was not seen in fit \('0' is not 0: the types differ\), nor were 2 others. "
+        "Convert the labels"
+    )
+    for kind, use in (
+        ("X", model.update), ("X", model.calibrate),
+        ("context", lambda X: model.forecast(late, context=X)),
+        ("context", lambda X: model.explain(late, context=X)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{kind}: {message}"):
+            use(as_text)
+    with pytest.raises(ValueError, match=r"unseen series '0' \('0' is not 0: the types differ\)"):
+        model.update(as_text.drop(columns="size"))
+    assert model.series_.tolist() == [0, 1, 2]
+    # What is new, of whatever type, may come in.
+    new = late[late["store"] == 0].assign(store="north")
+    assert model.update(pd.concat([late, new])).series_.tolist() == [0, 1, 2, "north"]
+    with pytest.raises(ValueError, match="'2' is not 2"):
+        model.update(as_text[as_text["store"] == "2"])
+
+
+def test_history_of_several_series_columns_of_another_type_is_refused(tiny):
+    frame = small_panel().assign(number=lambda f: f["store"].str[1:].astype(int))
+    model = make(series=["region", "number"], static=None).fit(frame)
+    as_text = frame.assign(number=frame["number"].astype(str))
+    with pytest.raises(ValueError, match=r"\('north', '0'\) is not \('north', 0\): the types"):
+        model.update(as_text)
+    assert len(model.update(frame.assign(number=frame["number"] + 3)).series_) == 6
+
+
 # R7 past the horizon
 
 

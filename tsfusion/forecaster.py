@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from tsfusion.data.encoder import PanelEncoder, Rows
+from tsfusion.data.encoder import PanelEncoder, Rows, differing_types
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import Panel
 from tsfusion.data.roles import INDEX, resolve_roles
@@ -634,6 +634,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         -------
         FusionForecaster
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the rows do not go with those of `fit`; if the label of a new series differs from a
+            known one by its type alone (``"1"`` beside ``1``).
         """
         check_is_fitted(self)
         rows = self._read_history(X, y)
@@ -1596,6 +1602,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             with_target=True,
             first=len(self._memory),
         )
+        _check_new(rows, self._memory, "X")
         self._fitted.check_history(rows)
         return rows
 
@@ -1631,6 +1638,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         rows = self._fitted.encoder.read(
             frame, kind="context", memory=self._memory, with_target=True
         ).sorted()
+        _check_new(rows, self._memory, "context")
         self._fitted.check_history(rows)
         return rows
 
@@ -1869,13 +1877,25 @@ def _check_seen(rows: Rows, memory: Rows, kind: str) -> None:
     if not unseen.any():
         return
     label = rows.labels[rows.series[unseen.argmax()]]
-    twin = [known for known in memory.labels if str(known) == str(label)]
-    hint = f" ({label!r} is not {twin[0]!r}: the types differ)" if twin else ""
-    others = len(np.unique(rows.series[unseen])) - 1
-    raise ValueError(
+    hint = "".join(differing_types([label], memory.labels).values())
+    raise _not_seen(kind, label, hint, len(np.unique(rows.series[unseen])) - 1)
+
+
+def _check_new(rows: Rows, memory: Rows, kind: str) -> None:
+    """Raise if history begins a series whose label is a known one's, but of another type."""
+    twins = differing_types(rows.labels[len(memory.labels) :], memory.labels)
+    if twins:
+        label, hint = next(iter(twins.items()))
+        raise _not_seen(kind, label, hint, len(twins) - 1)
+
+
+def _not_seen(kind: str, label: Any, hint: str, others: int) -> ValueError:
+    what_to_do = "Pass its history in context=, or add it with update()."
+    if hint:
+        what_to_do = "Convert the labels to the type that they had in fit, with .astype."
+    return ValueError(
         f"{kind}: series {label!r} was not seen in fit{hint}"
-        f"{f', nor were {others} others' if others else ''}. Pass its history in context=, or add "
-        "it with update()."
+        f"{f', nor were {others} others' if others else ''}. {what_to_do}"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from tsfusion.data.timeline import (
 )
 from tsfusion.exceptions import DataWarning
 
-__all__ = ["PanelEncoder", "Rows"]
+__all__ = ["PanelEncoder", "Rows", "differing_types"]
 
 _BY_ROW = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
 
@@ -678,9 +679,10 @@ class PanelEncoder:
         absent = [name for name in roles.static if name not in frame.columns]
         unseen = np.flatnonzero(known < 0)
         if absent and with_target and len(unseen):
+            twins = differing_types(labels[unseen[:1]], memory.labels)
             raise ValueError(
                 f"{kind}: expected the static column {absent[0]!r} for the unseen series "
-                f"{labels[unseen[0]]!r}, which is not there."
+                f"{labels[unseen[0]]!r}{''.join(twins.values())}, which is not there."
             )
         real, categorical = self._statics(frame, codes, len(labels), labels)
         seen = np.flatnonzero(known >= 0)
@@ -699,6 +701,37 @@ class PanelEncoder:
                     "declare the column as known."
                 )
         return real, categorical
+
+
+def differing_types(labels: Iterable[Any], known: Iterable[Any]) -> dict[Any, str]:
+    """Say of labels, none of them known, which read like a known one but are of another type.
+
+    Returns
+    -------
+    dict
+        Label -> what to add to a message, such as ``" ('1' is not 1: the types differ)"``.
+
+    Examples
+    --------
+    >>> differing_types(["1", "2"], [0, 1])
+    {'1': " ('1' is not 1: the types differ)"}
+    """
+    by_text = {_as_text(label): label for label in labels}
+    found = {}
+    # Most often no label is new: then the known ones, which may be many, are not read.
+    for one in known if by_text else ():
+        label = by_text.get(_as_text(one))
+        if label is not None and _types(label) != _types(one):
+            found[label] = f" ({label!r} is not {one!r}: the types differ)"
+    return found
+
+
+def _as_text(label: Any) -> Any:
+    return tuple(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+def _types(label: Any) -> Any:
+    return tuple(map(type, label)) if isinstance(label, tuple) else type(label)
 
 
 def _order(series: np.ndarray, time: np.ndarray) -> np.ndarray | None:
