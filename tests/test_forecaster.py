@@ -359,6 +359,59 @@ def test_history_of_several_series_columns_of_another_type_is_refused(tiny):
     assert len(model.update(frame.assign(number=frame["number"] + 3)).series_) == 6
 
 
+@pytest.mark.parametrize(
+    ("method", "role", "name"),
+    [
+        ("forecast", "series", "mean"),
+        ("forecast", "series", "q0.5"),
+        ("forecast", "time", "mean"),
+        ("simulate", "series", "path"),
+        ("simulate", "time", "value"),
+        ("anomaly_scores", "target", "score"),
+        ("anomaly_scores", "series", "expected"),
+        ("anomaly_scores", "time", "p_value"),
+        ("anomaly_scores", "target", "anomaly"),
+        ("what_if", "series", "statistic"),
+        ("what_if", "time", "difference"),
+    ],
+)
+def test_columns_named_like_those_of_a_result_are_refused(tiny, history, method, role, name):
+    roles = {"series": "store", "time": "date", "target": "sales"}
+    frame = history[[*roles.values(), "price"]].rename(columns={roles[role]: name})
+    roles = {**roles, role: name, "known": "price"}
+    model = FusionForecaster(horizon=2, context_length=6, **roles, **SMALL).fit(frame).calibrate()
+    # Before the rows are read: this is no table.
+    given = {"price": 1.0} if method == "what_if" else object()
+    with pytest.raises(
+        ValueError, match=f"^X: the result has a column '{name}' of its own: rename"
+    ):
+        getattr(model, method)(given)
+    rows = model.make_future_dataframe().assign(price=1.0)
+    assert np.isfinite(model.predict(rows)).all()
+    if method != "forecast":
+        keys = [roles["series"], roles["time"]]
+        pd.testing.assert_frame_equal(model.uncalibrate().forecast(rows)[keys], rows[keys])
+
+
+def test_names_that_we_give_to_the_time_are_kept_apart_too(tiny):
+    times = pd.date_range("2024-01-01", periods=60)
+    frame = pd.DataFrame({"y": np.sin(np.arange(60))}, index=times)
+    options = {"horizon": 2, "context_length": 6, **SMALL}
+    # An index without a name goes by "time", rows without a time by "step".
+    model = FusionForecaster(target="time", **options).fit(frame.set_axis(["time"], axis=1))
+    with pytest.raises(ValueError, match="the result has a column 'time' of its own"):
+        model.calibrate().anomaly_scores(frame)
+    model = FusionForecaster(target="step", **options)
+    model.fit(frame.set_axis(["step"], axis=1).reset_index(drop=True))
+    with pytest.raises(ValueError, match="the result has a column 'step' of its own"):
+        model.calibrate().anomaly_scores(frame)
+    index = pd.MultiIndex.from_product([["a", "b"], times], names=["time", None])
+    model = FusionForecaster(target="y", **options)
+    model.fit(pd.DataFrame({"y": np.sin(np.arange(120))}, index=index))
+    with pytest.raises(ValueError, match="the result has a column 'time' of its own"):
+        model.forecast()
+
+
 # R7 past the horizon
 
 

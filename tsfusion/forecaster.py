@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsfusion.data.encoder import PanelEncoder, Rows, differing_types
 from tsfusion.data.frames import as_frame
 from tsfusion.data.panel import Panel
-from tsfusion.data.roles import INDEX, resolve_roles
+from tsfusion.data.roles import INDEX, check_result_columns, resolve_roles
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import HOLIDAY_NAMES
 from tsfusion.exceptions import (
@@ -572,17 +572,20 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If known values are missing, or ``future`` starts at another step than the next.
+            If known values are missing, ``future`` starts at another step than the next, or the
+            series or time column has the name of one of the result's own (``mean``, ``q0.1``).
         """
         check_is_fitted(self)
         levels = check_levels(self.quantiles if quantiles is None else quantiles)
+        names = [f"q{level:g}" for level in levels]
+        self._check_result(["mean", *names])
         memory, rows = self._following(future, horizon, context)
         values = self._answer(memory, rows, "future", levels)
         trained = len(self.levels_)
         table = self._keys(rows)
         table["mean"] = mean_of_quantiles(values[:, :trained], self.levels_)
-        for i, level in enumerate(levels):
-            table[f"q{level:g}"] = values[:, trained + i]
+        for i, name in enumerate(names):
+            table[name] = values[:, trained + i]
         return pd.DataFrame(table)
 
     def make_future_dataframe(
@@ -824,7 +827,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Before `calibrate`, for steps past the horizon, and as `forecast`.
+            Before `calibrate`, for steps past the horizon, if the series or time column is called
+            ``path`` or ``value``, and as `forecast`.
 
         See Also
         --------
@@ -864,6 +868,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 "past forecasts. Call calibrate() first."
             )
         random = check_random_state(random_state)
+        self._check_result(["path", "value"])
         memory, rows = self._following(future, None, context)
         plan = plan_rows(self._fitted, memory, rows)
         if plan.step.max(initial=0) > self._fitted.horizon:
@@ -914,7 +919,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Before `calibrate`; if ``false_alarms`` is not in (0, 1).
+            Before `calibrate`; if ``false_alarms`` is not in (0, 1); if a column of the panel has
+            the name of one of the result's own.
 
         Warns
         -----
@@ -965,6 +971,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             )
         from tsfusion.uncertainty.anomalies import conformal_p_values, strangeness
 
+        target = self._fitted.encoder.roles.target
+        self._check_result(["expected", "score", "p_value", "anomaly"], target)
         rows = self._read_history(X, y)
         memory = self._memory.upsert(rows.sorted(), ties=True)
         plan = plan_rows(self._fitted, memory, rows)
@@ -994,8 +1002,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             )
         median = self._fitted.median
         table = pd.DataFrame(self._keys(rows))
-        name = self._fitted.encoder.roles.target
-        table["value" if name is None else name] = rows.target
+        table[target] = rows.target
         table["expected"] = forecast[:, median]
         table["score"] = np.sign(errors[:, median]) * strangeness(errors, calibration)
         table["p_value"] = p
@@ -1058,15 +1065,20 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             Before `fit`.
         ValueError
-            As `predict`; if a row lies past the horizon, if ``lags_of`` names no past variable, or
-            if a parameter is out of its range.
+            As `predict`; if a row lies past the horizon, if ``lags_of`` names no past variable, if
+            a parameter is out of its range, or if a series column has the name of a column of the
+            tables (``cutoff``).
         """
         fitted, asked, memory, rows = self._to_explain(
             X, context, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
             quantile=quantile, methods=methods, checks=checks, baselines=baselines,
         )  # fmt: skip
         from tsfusion.explain.build import explain_history, explain_rows
+        from tsfusion.explain.explanation import own_columns
 
+        # The time has a name of its own in these tables.
+        own = own_columns(asked.methods, asked.quantile)
+        check_result_columns(fitted.encoder.roles.series, own)
         if self._calibration is not None:
             asked = replace(asked, calibrated=self._calibrated)
         if rows is None:
@@ -1187,8 +1199,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As `forecast`; if a column is neither known nor observed, a series is not known, or
-            the period holds nothing to change.
+            As `forecast`; if a column is neither known nor observed, a series is not known, the
+            period holds nothing to change, or the series or time column is called as one of the
+            result's own.
 
         Warns
         -----
@@ -1210,9 +1223,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         ['series', 'date', 'statistic', 'forecast', 'changed', 'difference']
         """
         check_is_fitted(self)
-        from tsfusion.explain.what_if import Change, paired
+        from tsfusion.explain.what_if import OWN_COLUMNS, Change, paired
 
         levels = check_levels(self.quantiles if quantiles is None else quantiles)
+        self._check_result(OWN_COLUMNS)
         change = Change(self._fitted.encoder, changes, start=start, end=end, series=series)
         memory, rows = self._following(future, horizon, context)
         change.check_reaches(memory, rows)
@@ -1723,6 +1737,14 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             )
         action = "rolled forward from the median" if self.beyond == "roll" else "given NaN"
         warnings.warn(f"{text}: they are {action}.", BeyondHorizonWarning, stacklevel=4)
+
+    def _check_result(self, own: Sequence[str], target: Any = None) -> None:
+        """Raise if a column that a result takes from the panel has the name of one of its own."""
+        roles = self._fitted.encoder.roles
+        given = roles.series if target is None else (*roles.series, target)
+        # A time without a name of the user's, such as an index, goes by one of ours.
+        check_result_columns(given, [*own, roles.time_label])
+        check_result_columns([roles.time_label], own)
 
     def _keys(self, rows: Rows) -> dict[Any, Any]:
         """Return the series and time columns of rows, in the user's names and types."""

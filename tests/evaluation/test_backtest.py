@@ -355,6 +355,9 @@ def test_errors(panel):
     with pytest.raises(ValueError, match="'mean' of its own"):
         backtest("drift", panel.rename(columns={"store": "mean"}), horizon=2, time="date",
                  series="mean", target="sales")  # fmt: skip
+    with pytest.raises(ValueError, match="'q0.9' of its own"):
+        backtest("drift", panel.rename(columns={"store": "q0.9"}), horizon=2, time="date",
+                 series="q0.9", target="sales")  # fmt: skip
 
     class Short(Noted):
         def forecast(self, future):

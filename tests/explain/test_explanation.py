@@ -1,6 +1,7 @@
 """Explanations: labels, sums, agreement with the forecast, and what they find where it is known."""
 
 import copy
+import dataclasses
 
 import keras
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from keras import ops
 
 from tests.conftest import ROLES, SMALL
+from tests.report.made import made_explanation
 from tsfusion import DataWarning, FusionForecaster
 from tsfusion.explain.build import _anchor
+from tsfusion.explain.explanation import TABLES, own_columns
+from tsfusion.explain.parts import METHODS
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -222,6 +226,38 @@ def test_without_a_series_column(history):
     assert list(found.attention.columns)[0] == "cutoff"
     assert len(found.forecast) == 12
     assert "windows" in found.summary()
+
+
+def test_series_named_like_columns_of_the_tables_are_refused(tiny, history):
+    def fit(name):
+        return FusionForecaster(
+            horizon=2, context_length=6, time="horizon", series=["region", name], target="sales",
+            known="price", **SMALL,
+        ).fit(frame.rename(columns={"store": name}))  # fmt: skip
+
+    frame = history[["region", "store", "date", "sales", "price"]]
+    frame = frame.rename(columns={"date": "horizon"})
+    for name, options in (
+        ("cutoff", {}), ("weight", {}), ("baseline", {"methods": "attribution"}),
+        ("slot", {"methods": ("memory",)}), ("q0.9", {"quantile": 0.9}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^X: the result has a column '{name}' of its own: "):
+            fit(name).explain(**options)
+
+
+def test_the_columns_of_all_tables_are_known():
+    made = made_explanation()
+    every = own_columns(METHODS, made.quantile)
+    for name in TABLES[:8]:
+        if name != "paths":
+            table = made.to_frame(name)
+            assert list(table.columns[:2]) == ["store", "cutoff"]
+            assert set(table.columns[1:]) <= set(every)
+    assert set(made.history().columns[1:]) <= set(every)
+    plain = dataclasses.replace(made, attributed=None, quantile=0.9, value=made.median)
+    bare = set(own_columns(["attention"], 0.9))
+    for table in (plain.forecast, plain.attention, plain.selection, plain.history()):
+        assert set(table.columns[1:]) <= bare
 
 
 def test_a_column_named_like_a_calendar_variable_keeps_its_name(fitted, history, future, tmp_path):

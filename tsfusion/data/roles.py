@@ -6,6 +6,7 @@ Relies on pandas. `resolve_roles` reads the user's parameters against the traini
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from tsfusion.data.frames import is_numeric_objects
 
-__all__ = ["Roles", "resolve_roles"]
+__all__ = ["Roles", "check_result_columns", "resolve_roles"]
 
 INDEX = "index"
 
@@ -67,6 +68,16 @@ def missing_column(name: Any, parameter: str, columns: Any) -> ValueError:
         f"{parameter}: expected a column of X, received {name!r}, which is not there.{hint} "
         f"The columns are {names[:20]}{' ...' if len(names) > 20 else ''}."
     )
+
+
+def check_result_columns(names: Iterable[Any], own: Iterable[Any]) -> None:
+    """Raise if a column of the panel would stand in a result under the name of another column."""
+    taken = set(own)
+    for name in names:
+        if name in taken:
+            raise ValueError(
+                f"X: the result has a column {name!r} of its own: rename that of the panel."
+            )
 
 
 def _names(value: Any, parameter: str, frame: pd.DataFrame) -> list[Any]:

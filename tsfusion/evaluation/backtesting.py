@@ -21,7 +21,7 @@ from sklearn.base import clone
 
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame, as_target
-from tsfusion.data.roles import INDEX, Roles, resolve_roles
+from tsfusion.data.roles import INDEX, Roles, check_result_columns, resolve_roles
 from tsfusion.data.splits import PanelSplit, _Grid
 from tsfusion.data.timeline import Timeline, distinct, raw_times
 from tsfusion.evaluation._store import Store, data_digest, model_digest
@@ -183,7 +183,7 @@ def backtest(
         train_size=train_size,
         refit_every=refit_every,
     )
-    data = _Data.read(X, y, own)
+    data = _Data.read(X, y, own, levels)
     folds = _folds(data, split)
     hidden = [] if observed is None else observed if isinstance(observed, list) else [observed]
     runs = []
@@ -268,7 +268,7 @@ class _Data:
     origin: Any
 
     @classmethod
-    def read(cls, X: Any, y: Any, own: dict[str, Any]) -> _Data:
+    def read(cls, X: Any, y: Any, own: dict[str, Any], levels: tuple[float, ...]) -> _Data:
         names = own["series"] if isinstance(own["series"], (list, tuple)) else [own["series"]]
         frame = as_frame(X, [own["time"], own["target"], *names])
         if not len(frame):
@@ -282,11 +282,9 @@ class _Data:
             y_name=getattr(y, "name", None),
             y_given=y is not None,
         )
-        for name in (*roles.series, roles.time_label):
-            if name in _OWN_COLUMNS and roles.time is not None:
-                raise ValueError(
-                    f"X: the result has a column {name!r} of its own: rename that of the panel."
-                )
+        if roles.time is not None:
+            quantiles = [f"q{level:g}" for level in levels]
+            check_result_columns((*roles.series, roles.time_label), (*_OWN_COLUMNS, *quantiles))
         if y is not None:
             y = as_target(y, frame, X)
             frame = frame.copy()

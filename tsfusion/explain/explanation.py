@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,31 @@ if TYPE_CHECKING:
     from tsfusion.explain.attribution import Attribution
     from tsfusion.explain.regimes import MemoryUse
 
-__all__ = ["TABLES", "Branch", "Explanation"]
+__all__ = ["TABLES", "Branch", "Explanation", "own_columns"]
 
 TABLES = (
     "forecast", "attention", "selection", "attribution", "paths", "regimes", "memory", "prototypes",
     "trust", "importance", "temporal_patterns", "lag_sensitivity", "history",
 )  # fmt: skip
+# What stands beside the series in tables that are always there, and in those of a method.
+_OWN_COLUMNS = (
+    "cutoff", "horizon", "target_time", "median", "branch", "head", "lag", "source_time",
+    "source_width", "weight", "block", "variable", "time", "value",
+)  # fmt: skip
+_OWN_OF_METHOD = {
+    "attribution": ("baseline",),
+    "regimes": ("distance", "threshold", "unusual"),
+    "memory": (
+        "slot", "usual", "rank", "prototype_series", "prototype_cutoff", "similarity",
+    ),
+}  # fmt: skip
+
+
+def own_columns(methods: Iterable[str], quantile: float) -> list[str]:
+    """Return the columns that the tables of an explanation have beside those of the series."""
+    of_methods = [name for method in methods for name in _OWN_OF_METHOD.get(method, ())]
+    of_quantile = [] if quantile == 0.5 else [f"q{quantile:g}"]
+    return [*_OWN_COLUMNS, *of_quantile, *of_methods]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.exceptions import ExplanationWarning
 from tsfusion.prediction import known_end
 
-__all__ = ["Change", "paired"]
+__all__ = ["OWN_COLUMNS", "Change", "paired"]
+
+# What the result has beside the series and the time.
+OWN_COLUMNS = ("statistic", "forecast", "changed", "difference")
 
 
 class Change:
