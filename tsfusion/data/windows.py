@@ -187,9 +187,9 @@ def gather(
         batch["fallback_loc"] = panel.fallback[windows.series]
     unknown = panel.unknown_spread
     if "fallback_scale" in only and unknown is not None and unknown.any():
-        batch["fallback_scale"] = fallback_scale(
-            panel, windows, past.of(panel.real, np.nan)[..., 0]
-        )
+        # A column alone does not lie in one piece.
+        real = batch["past_real"] if "past_real" in batch else past.of(panel.real, np.nan)
+        batch["fallback_scale"] = fallback_scale(panel, windows, real[..., 0])
     return batch
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -30,7 +31,8 @@ class _Batches(keras.utils.PyDataset):
     ) -> None:  # fmt: skip
         super().__init__(workers=1, use_multiprocessing=False)
         self.share = share
-        self.panel = panel
+        # A network learns in the units of the series, and of those without a spread in the typical.
+        self.panel = replace(panel, unknown_spread=None)
         self.windows = windows
         self.context_length = context_length
         self.horizon = horizon

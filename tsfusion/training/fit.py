@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -166,8 +166,6 @@ def train(
     -------
     list of Run
     """
-    # What a network is trained on has the units of its series, on every way that windows come.
-    panel = replace(panel, unknown_spread=None)
     n_windows = len(training) if source is None else len(source)
     batch_size = share.rounded(min(plan.batch_size, max(n_windows, 1)))
     steps = plan.steps_per_epoch
