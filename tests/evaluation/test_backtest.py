@@ -147,6 +147,14 @@ def test_baseline_steps_count_from_the_last_row(panel, name):
         model.forecast(future.head(1).assign(store="new"))
 
 
+@pytest.mark.parametrize("taken", ["mean", "q0.9"])
+def test_a_baseline_refuses_columns_named_like_its_own(taken):
+    frame = pd.DataFrame({taken: "a", "date": pd.date_range("2024", periods=30), "y": range(30)})
+    model = Baseline("drift", 3, series=taken, time="date", target="y", quantiles=[0.9]).fit(frame)
+    with pytest.raises(ValueError, match=f"the result has a column '{taken}' of its own"):
+        model.forecast()
+
+
 def test_future_has_known_columns_only(panel, notes):
     backtest(Noted(**{k: ROLES[k] for k in ("known", "observed", "static")}), panel, horizon=2,
              **COLUMNS)  # fmt: skip

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame
-from tsfusion.data.roles import resolve_roles
+from tsfusion.data.roles import check_result_columns, resolve_roles
 from tsfusion.data.timeline import Timeline
 from tsfusion.evaluation.baselines import _NAMES, _method, _Panel, _residual_quantiles, _whole
 from tsfusion.quantiles import check_levels
@@ -141,7 +141,9 @@ class Baseline(BaseEstimator):
         rows, encoder = (
             (self._rows, self._encoder) if context is None else self._read(context, None)
         )
-        timeline = encoder.timeline
+        timeline, roles = encoder.timeline, encoder.roles
+        names = [f"q{level:g}" for level in levels]
+        check_result_columns((*roles.series, roles.time_label), ["mean", *names])
         last = np.cumsum(rows.counts()) - 1
         if future is None:
             series, ahead = np.divmod(np.arange(len(last) * steps), steps)
@@ -162,12 +164,12 @@ class Baseline(BaseEstimator):
         mean, spread = self._values(rows, timeline, series, ahead, steps, levels)
         table: dict[Any, Any] = {}
         shown = labels[series]
-        for i, key in enumerate(encoder.roles.series):
-            table[key] = shown.get_level_values(i) if len(encoder.roles.series) > 1 else shown
-        table[encoder.roles.time_label] = timeline.times(ordinal)
+        for i, key in enumerate(roles.series):
+            table[key] = shown.get_level_values(i) if len(roles.series) > 1 else shown
+        table[roles.time_label] = timeline.times(ordinal)
         table["mean"] = mean
-        for i, level in enumerate(levels):
-            table[f"q{level:g}"] = spread[:, i]
+        for i, name in enumerate(names):
+            table[name] = spread[:, i]
         return pd.DataFrame(table)
 
     def _read(self, X: Any, y: Any) -> tuple[Rows, PanelEncoder]:
