@@ -34,7 +34,9 @@ def test_one_level_serves_for_all():
     assert interpolate_quantiles(np.array([[2.0]]), [0.5], [0.1, 0.9]).tolist() == [[2.0, 2.0]]
 
 
-@pytest.mark.parametrize("bad", [(0.5, 0.5), (0,), (1.0,), (), "half", (0.1, None)])
+@pytest.mark.parametrize(
+    "bad", [(0.5, 0.5), (0,), (1.0,), (), "half", (0.1, None), (0.1234567, 0.1234568)]
+)
 def test_bad_levels(bad):
     with pytest.raises(ValueError, match=r"quantiles: expected"):
         check_levels(bad)

@@ -25,6 +25,11 @@ def check_levels(quantiles: Any, name: str = "quantiles") -> tuple[float, ...]:
         raise ValueError(f"{name}: expected numbers between 0 and 1, received {quantiles!r}.")
     if len(set(levels)) != len(levels):
         raise ValueError(f"{name}: expected each level once, received {quantiles!r}.")
+    if len({f"{level:g}" for level in levels}) != len(levels):
+        raise ValueError(
+            f"{name}: expected levels that differ in their first six digits, by which columns such "
+            f"as 'q0.1' are named, received {quantiles!r}."
+        )
     return levels
 
 
