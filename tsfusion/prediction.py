@@ -29,7 +29,6 @@ __all__ = [
     "one_shape",
     "plan_rows",
     "run_model",
-    "spreads",
     "tail",
     "typical_gap",
 ]
@@ -134,15 +133,11 @@ class RowPlan:
         found = np.ones(len(self.windows))
         for first in range(0, len(found), _CHUNK):
             part = self.windows.take(np.arange(first, min(first + _CHUNK, len(found))))
-            found[first : first + _CHUNK] = spreads(self.panel, part, context_length)
+            past = gather(
+                self.panel, part, context_length=context_length, horizon=1, only=("past_real",)
+            )["past_real"][..., 0]
+            found[first : first + _CHUNK] = fallback_scale(self.panel, part, past, constant=False)
         return found[self.window]
-
-
-def spreads(panel: Panel, windows: WindowIndex, context_length: int) -> np.ndarray:
-    """Return (W,) the spread of each window's series, as `RowPlan.spread` has it."""
-    shape = {"context_length": context_length, "horizon": 1}
-    past = gather(panel, windows, only=("past_real",), **shape)["past_real"][..., 0]
-    return fallback_scale(panel, windows, past, constant=False).astype(np.float64)
 
 
 def known_end(rows: Rows) -> np.ndarray:

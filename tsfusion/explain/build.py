@@ -11,7 +11,7 @@ import pandas as pd
 
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
-from tsfusion.data.windows import WindowIndex, ahead, evenly_spaced
+from tsfusion.data.windows import WindowIndex, ahead, evenly_spaced, fallback_scale
 from tsfusion.exceptions import ExplanationWarning
 from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights, run_in_chunks
 from tsfusion.explain.donors import Donors
@@ -31,7 +31,7 @@ from tsfusion.explain.parts import (
 from tsfusion.explain.paths import knock_out
 from tsfusion.explain.regimes import MemoryUse, Reference, find_regimes, memory_use
 from tsfusion.explain.trust import examine
-from tsfusion.prediction import Fitted, RowPlan, spreads
+from tsfusion.prediction import Fitted, RowPlan
 
 __all__ = [
     "CHANGED_WINDOWS", "Variables", "branches_of", "explain_history", "explain_rows", "sensitivity",
@@ -88,7 +88,8 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
     trained = quantiles[window, step - 1]
     calibrated = None
     if asked.calibrated is not None:
-        spread = spreads(panel, windows, fitted.context_length)[window, None]
+        past = batch["past_real"][..., 0]
+        spread = fallback_scale(panel, windows, past, constant=False)[window, None]
         moved = asked.calibrated(trained / spread, panel.labels[series[window]], step)
         calibrated = fitted.in_user_units(panel, series[window], moved * spread)
     times = _times(fitted, panel, windows)

@@ -281,9 +281,8 @@ class Seen:
             for name, values in zip(("future_real", "future_categorical"), part.known):
                 if name in batch:
                     batch[name][part.window, part.step - 1] = values
-        past, loc, scale = model.scaled(batch)
-        inputs = {key: value for key, value in batch.items() if not key.startswith("fallback_")}
-        inputs["past_real"] = ops.convert_to_numpy(past)
+        inputs, loc, scale = model.to_network(batch)
+        inputs["past_real"] = ops.convert_to_numpy(inputs["past_real"])
         outputs = run_in_chunks(model.network, inputs, return_attention=True)
         return cls(batch, inputs, ops.convert_to_numpy(loc), ops.convert_to_numpy(scale), outputs)
 

@@ -44,9 +44,8 @@ class Reference:
         batch = gather(
             donors.panel, windows, context_length=fitted.context_length, horizon=fitted.horizon
         )
-        past, _, _ = task.model.scaled(batch)
-        inputs = {key: value for key, value in batch.items() if not key.startswith("fallback_")}
-        inputs["past_real"] = ops.convert_to_numpy(past)
+        inputs, _, _ = task.model.to_network(batch)
+        inputs["past_real"] = ops.convert_to_numpy(inputs["past_real"])
         return cls(
             donors, windows, run_in_chunks(task.model.network, inputs, return_attention=True)
         )

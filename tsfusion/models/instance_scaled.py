@@ -97,6 +97,12 @@ class InstanceScaled(keras.Model):
             loc = _last_known(own[..., :1], known[..., :1], loc)
         return ops.concatenate([scaled, past[..., width:]], axis=-1), loc, scale[:, :, :1]
 
+    def to_network(self, inputs: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
+        """Return the inputs of the network inside, and anchor and spread (B, 1, 1)."""
+        past, loc, scale = self.scaled(inputs)
+        inner = {key: value for key, value in inputs.items() if not key.startswith("fallback_")}
+        return {**inner, "past_real": past}, loc, scale
+
     def call(
         self, inputs: dict[str, Any], training: Any = None, return_attention: bool = False,
         **options: Any,
@@ -105,9 +111,7 @@ class InstanceScaled(keras.Model):
 
         Further ``options`` (``without=`` of the networks) are handed to the network.
         """
-        past, loc, scale = self.scaled(inputs)
-        inner = {key: value for key, value in inputs.items() if not key.startswith("fallback_")}
-        inner["past_real"] = past
+        inner, loc, scale = self.to_network(inputs)
         if not return_attention:
             return self.network(inner, training=training, **options) * scale + loc
         outputs = dict(self.network(inner, training=training, return_attention=True, **options))
