@@ -52,7 +52,7 @@ from tsfusion.prediction import (
     plan_rows,
     typical_gap,
 )
-from tsfusion.quantiles import check_levels, mean_of_quantiles
+from tsfusion.quantiles import check_levels, mean_of_quantiles, quantile_names
 
 if TYPE_CHECKING:
     from tsfusion.explain import AverageExplanation, Explanation
@@ -577,7 +577,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         levels = check_levels(self.quantiles if quantiles is None else quantiles)
-        names = [f"q{level:g}" for level in levels]
+        names = quantile_names(levels)
         self._check_result(["mean", *names])
         memory, rows = self._following(future, horizon, context)
         values = self._answer(memory, rows, "future", levels)
@@ -1241,7 +1241,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             np.column_stack([mean_of_quantiles(v[:, :trained], self.levels_), v[:, trained:]])
             for v in found
         ]
-        return paired(self._keys(rows), ["mean", *(f"q{level:g}" for level in levels)], *values)
+        return paired(self._keys(rows), ["mean", *quantile_names(levels)], *values)
 
     def backtest(
         self, X: Any, y: Any = None, *, models: Any = None, **options: Any

@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_levels", "interpolate_quantiles", "mean_of_quantiles", "quantile_columns"]
+__all__ = [
+    "check_levels",
+    "interpolate_quantiles",
+    "mean_of_quantiles",
+    "quantile_columns",
+    "quantile_names",
+]
 
 
 def check_levels(quantiles: Any, name: str = "quantiles") -> tuple[float, ...]:
@@ -25,12 +31,23 @@ def check_levels(quantiles: Any, name: str = "quantiles") -> tuple[float, ...]:
         raise ValueError(f"{name}: expected numbers between 0 and 1, received {quantiles!r}.")
     if len(set(levels)) != len(levels):
         raise ValueError(f"{name}: expected each level once, received {quantiles!r}.")
-    if len({f"{level:g}" for level in levels}) != len(levels):
+    if len(set(quantile_names(levels))) != len(levels):
         raise ValueError(
             f"{name}: expected levels that differ in their first six digits, by which columns such "
             f"as 'q0.1' are named, received {quantiles!r}."
         )
     return levels
+
+
+def quantile_names(levels: Iterable[float]) -> list[str]:
+    """Return the names of the columns of quantiles in the frames that we give.
+
+    Examples
+    --------
+    >>> quantile_names([0.1, 0.5, 1e-5])
+    ['q0.1', 'q0.5', 'q1e-05']
+    """
+    return [f"q{level:g}" for level in levels]
 
 
 def quantile_columns(names: Iterable[Any]) -> dict[float, Any]:

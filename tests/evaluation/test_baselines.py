@@ -250,6 +250,12 @@ def small(**columns):
         (small(t=[0.0, NAN]), {}, ValueError, "t: row 1 has no time"),
         (small(step=1), {"series": "step"}, ValueError, "a column 'step' of its own"),
         (
+            small().rename(columns={"s": "q0.5"}),
+            {"series": "q0.5", "quantiles": [0.5]},
+            ValueError,
+            "^frame: the result has a column 'q0.5' of its own: rename",
+        ),
+        (
             small(t=pd.to_datetime(["2024-01-01", "2024-01-02"])),
             {"freq": "W-MON"},
             ValueError,

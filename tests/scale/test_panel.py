@@ -222,6 +222,16 @@ def test_an_explanation_of_each_series_does_not_hang_on_the_others(table, path):
         explain_panel(few, path, table="trust")
 
 
+@pytest.mark.parametrize("taken", ["cutoff", "y", "q0.5"])
+def test_a_backtest_does_not_put_one_column_over_another(taken, tmp_path):
+    frame = small_panel(n_series=2, n_steps=30)[["store", "date", "sales"]]
+    frame = frame.rename(columns={"store": taken})
+    columns = {"time": "date", "series": taken, "target": "sales"}
+    FusionForecaster(2, context_length=8, **columns, **SMALL).fit(frame).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"^X: the result has a column '{taken}' of its own"):
+        backtest_panel(frame, tmp_path / "model", cutoffs=[frame["date"].max()])
+
+
 def test_rows_as_steps_need_a_future(path, tmp_path):
     frame = small_panel(n_series=2, n_steps=30)[["store", "date", "sales"]]
     columns = {"time": "date", "series": "store", "target": "sales", "freq": "rows"}

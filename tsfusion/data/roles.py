@@ -70,13 +70,14 @@ def missing_column(name: Any, parameter: str, columns: Any) -> ValueError:
     )
 
 
-def check_result_columns(names: Iterable[Any], own: Iterable[Any]) -> None:
+def check_result_columns(names: Iterable[Any], own: Iterable[Any], parameter: str = "X") -> None:
     """Raise if a column of the panel would stand in a result under the name of another column."""
     taken = set(own)
     for name in names:
         if name in taken:
             raise ValueError(
-                f"X: the result has a column {name!r} of its own: rename that of the panel."
+                f"{parameter}: the result has a column {name!r} of its own: "
+                "rename that of the panel."
             )
 
 

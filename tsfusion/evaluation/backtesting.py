@@ -29,7 +29,7 @@ from tsfusion.evaluation.baselines import _whole
 from tsfusion.evaluation.named import Baseline, check_baseline
 from tsfusion.evaluation.scores import labels_of
 from tsfusion.exceptions import DataWarning
-from tsfusion.quantiles import check_levels
+from tsfusion.quantiles import check_levels, quantile_names
 
 __all__ = ["backtest", "named_models"]
 
@@ -283,8 +283,8 @@ class _Data:
             y_given=y is not None,
         )
         if roles.time is not None:
-            quantiles = [f"q{level:g}" for level in levels]
-            check_result_columns((*roles.series, roles.time_label), (*_OWN_COLUMNS, *quantiles))
+            taken = (*_OWN_COLUMNS, *quantile_names(levels))
+            check_result_columns((*roles.series, roles.time_label), taken)
         if y is not None:
             y = as_target(y, frame, X)
             frame = frame.copy()
@@ -593,9 +593,9 @@ class _Run:
                 f"{[str(name) for name in table.columns]}."
             )
         quantiles = np.full(self._shape(fold), np.nan)
-        for i, level in enumerate(self.levels):
-            if f"q{level:g}" in table.columns:
-                quantiles[:, i] = table[f"q{level:g}"].to_numpy(np.float64)[place]
+        for i, name in enumerate(quantile_names(self.levels)):
+            if name in table.columns:
+                quantiles[:, i] = table[name].to_numpy(np.float64)[place]
         return _Values(table["mean"].to_numpy(np.float64)[place], quantiles)
 
 
@@ -744,8 +744,8 @@ def _table(
     values = [made[run.name, fold.number] for run, fold in parts]
     table["mean"] = joined([value.mean for value in values])
     quantiles = joined([value.quantiles for value in values])
-    for i, level in enumerate(runs[0].levels):
-        table[f"q{level:g}"] = quantiles[:, i]
+    for i, name in enumerate(quantile_names(runs[0].levels)):
+        table[name] = quantiles[:, i]
     result = pd.DataFrame(table)
     result.attrs = {"target": roles.target, "freq": data.timeline.freq}
     return result

@@ -1,6 +1,6 @@
 """Forecasts that every model must beat: last value, drift, seasonal naive, season mean, linear.
 
-Relies on NumPy, pandas and `tsfusion.data.calendar`. Series lie behind one another in one flat
+Relies on NumPy, pandas and `tsfusion.data`. Series lie behind one another in one flat
 array of R steps, with S + 1 offsets; each method is a gather from what was known at the origin,
 for any origins at once.
 """
@@ -16,7 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsfusion.data.calendar import parse_frequency
+from tsfusion.data.roles import check_result_columns
 from tsfusion.evaluation._linear import learn_linear
+from tsfusion.quantiles import quantile_names
 
 __all__ = ["baseline_forecast", "drift", "last_value", "season_mean", "seasonal_naive"]
 
@@ -193,9 +195,8 @@ def baseline_forecast(
     levels = _checked_levels(quantiles)
     keys = _series_columns(series)
     _check_columns(frame, [*keys, time, target])
-    for key in keys:
-        if key in ("step", "mean"):
-            raise ValueError(f"series: the result has a column {key!r} of its own: rename yours.")
+    names = quantile_names(levels)
+    check_result_columns(keys, ["step", "mean", *names], "frame")
     panel, last_rows = _flat_panel(frame, keys, time, target, freq)
     forecast = _method(name, panel, season_length, horizon)
 
@@ -205,8 +206,8 @@ def baseline_forecast(
     result["mean"] = point.ravel()
     if levels.size:
         spread = _residual_quantiles(forecast, panel, horizon, levels)
-        for column, level in enumerate(levels):
-            result[f"q{float(level)}"] = (point + spread[:, :, column]).ravel()
+        for column, quantile in enumerate(names):
+            result[quantile] = (point + spread[:, :, column]).ravel()
     return result
 
 

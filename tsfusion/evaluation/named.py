@@ -20,7 +20,7 @@ from tsfusion.data.frames import as_frame
 from tsfusion.data.roles import check_result_columns, resolve_roles
 from tsfusion.data.timeline import Timeline
 from tsfusion.evaluation.baselines import _NAMES, _method, _Panel, _residual_quantiles, _whole
-from tsfusion.quantiles import check_levels
+from tsfusion.quantiles import check_levels, quantile_names
 
 __all__ = ["BASELINES", "Baseline"]
 
@@ -142,7 +142,7 @@ class Baseline(BaseEstimator):
             (self._rows, self._encoder) if context is None else self._read(context, None)
         )
         timeline, roles = encoder.timeline, encoder.roles
-        names = [f"q{level:g}" for level in levels]
+        names = quantile_names(levels)
         check_result_columns((*roles.series, roles.time_label), ["mean", *names])
         last = np.cumsum(rows.counts()) - 1
         if future is None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tsfusion.explain.averages import Averages, group_of, group_sizes
 from tsfusion.explain.verdicts import in_short
+from tsfusion.quantiles import quantile_names
 
 if TYPE_CHECKING:
     from tsfusion.explain.attribution import Attribution
@@ -41,7 +42,7 @@ _OWN_OF_METHOD = {
 def own_columns(methods: Iterable[str], quantile: float) -> list[str]:
     """Return the columns that the tables of an explanation have beside those of the series."""
     of_methods = [name for method in methods for name in _OWN_OF_METHOD.get(method, ())]
-    of_quantile = [] if quantile == 0.5 else [f"q{quantile:g}"]
+    of_quantile = [] if quantile == 0.5 else quantile_names([quantile])
     return [*_OWN_COLUMNS, *of_quantile, *of_methods]
 
 
@@ -199,7 +200,7 @@ class Explanation(Averages):
             "median": self.median,
         }
         if self.quantile != 0.5:
-            table[f"q{self.quantile:g}"] = self.value
+            table[quantile_names([self.quantile])[0]] = self.value
         if self.attributed is not None:
             table["baseline"] = self.attributed.baseline
         return pd.DataFrame(table)

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from tsfusion.data.frames import as_frame
+from tsfusion.data.roles import check_result_columns
 from tsfusion.prediction import one_shape
-from tsfusion.quantiles import check_levels, mean_of_quantiles
+from tsfusion.quantiles import check_levels, mean_of_quantiles, quantile_names
 
 if TYPE_CHECKING:
     from tsfusion.forecaster import FusionForecaster
@@ -116,7 +117,7 @@ def predict_panel(
             "the steps to come are not known: pass future= with the series and times to forecast."
         )
     if len(table) == 0:
-        return _no_rows(model, ["mean", *(f"q{level:g}" for level in levels)])
+        return _no_rows(model, ["mean", *quantile_names(levels)])
     if future is not None:
         _check_has_history(model, as_frame(future), table)
     with one_shape():
@@ -156,7 +157,8 @@ def backtest_panel(
     Raises
     ------
     ValueError
-        As `FusionForecaster.predict`; if the model has no time column, or counts rows.
+        As `FusionForecaster.predict`; if the model has no time column, or counts rows; if the
+        series or time column has the name of one of the result's own.
 
     Examples
     --------
@@ -187,7 +189,9 @@ def backtest_panel(
             f"one with freq={model.freq_!r}."
         )
     steps = model._steps(horizon)
-    names = ["cutoff", roles.time_label, "y", "mean", *(f"q{level:g}" for level in levels)]
+    own = ["cutoff", "y", "mean", *quantile_names(levels)]
+    check_result_columns((*roles.series, roles.time_label), own)
+    names = ["cutoff", roles.time_label, *own[1:]]
     nothing = _no_rows(model, names[2:])
     parts = [nothing.assign(cutoff=nothing[roles.time_label])]
     if len(table):
@@ -379,6 +383,6 @@ def _answered(
     ordinal = encoder.timeline.ordinals(encoder._times(asked), encoder.roles.time_label)
     table[encoder.roles.time_label] = encoder.timeline.times(ordinal)
     table["mean"] = mean
-    for level in levels:
-        table[f"q{level:g}"] = values[:, passed.index(level)]
+    for name, level in zip(quantile_names(levels), levels):
+        table[name] = values[:, passed.index(level)]
     return pd.DataFrame(table)
