@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 
 from tsfusion.data.calendar import default_context_length
 from tsfusion.data.encoder import PanelEncoder, Rows
+from tsfusion.data.outliers import warn_of_far_values
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import holiday_calendar
@@ -113,6 +114,13 @@ def encode(
     )
     rows = encoder.fit(frame, y, validation_size=validation_size, horizon=forecaster.horizon)
     train = slice(None) if encoder.boundary is None else rows.ordinal < encoder.boundary
+    of_target = np.isfinite(rows.target[train])
+    warn_of_far_values(
+        encoder.roles.target,
+        rows.target[train][of_target],
+        rows.series[train][of_target],
+        rows.labels,
+    )
     transform = forecaster.target_transform
     fitted = Fitted(
         encoder=encoder,

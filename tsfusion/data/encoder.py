@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tsfusion.data.frames import as_frame, as_target, check_not_infinite, numbers
+from tsfusion.data.outliers import warn_of_far_values
 from tsfusion.data.roles import INDEX, Roles, missing_column
 from tsfusion.data.timeline import (
     RawTimes,
@@ -481,6 +482,7 @@ class PanelEncoder:
             self._set_scale(name, 0.0, 1.0)
             return
         known = values[np.isfinite(values)]
+        warn_of_far_values(name, known, np.zeros(len(known), np.int64))
         center = float(known.mean()) if len(known) else 0.0
         spread = float(known.std()) if len(known) else 0.0
         if self.scaler == "robust" and len(known):

@@ -14,6 +14,9 @@ import pandas as pd
 
 __all__ = ["as_frame", "as_target"]
 
+# Larger numbers are nobody's measurements; in the unit of a small series float32 cannot hold them.
+_LARGEST = 1e30
+
 
 def as_frame(
     X: Any, names: Iterable[Any] = (), columns: Collection[Any] | None = None
@@ -225,7 +228,10 @@ def numbers(column: pd.Series, name: Any, role: str) -> np.ndarray:
 
 
 def check_not_infinite(values: np.ndarray, name: Any, role: str) -> None:
-    """Raise if a column holds an infinity."""
+    """Raise if a column holds an infinity, or what would become one."""
+    large = np.abs(values) > _LARGEST
+    if not large.any():
+        return
     infinite = np.isinf(values)
     if infinite.any():
         raise ValueError(
@@ -233,3 +239,9 @@ def check_not_infinite(values: np.ndarray, name: Any, role: str) -> None:
             f"{name!r}, row {int(infinite.argmax())} ({int(infinite.sum())} rows in all). "
             "Replace it by a number or NaN."
         )
+    row = int(large.argmax())
+    raise ValueError(
+        f"{role.capitalize()} column {name!r}: expected sizes up to {_LARGEST:g}, which float32 "
+        f"can hold in any unit, received {values[row]:g} in row {row} ({int(large.sum())} rows in "
+        "all). If it stands for a missing value, make it NaN; else divide the column."
+    )

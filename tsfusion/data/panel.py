@@ -17,6 +17,7 @@ from sklearn.base import clone
 
 from tsfusion.data.calendar import calendar_features
 from tsfusion.data.encoder import Rows
+from tsfusion.data.outliers import level_and_spread
 from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import HolidayCalendar, TimeFunction, calendar_frequency
 from tsfusion.data.timeline import Timeline, distinct
@@ -59,9 +60,7 @@ class Units:
             scaler = clone(scaler).fit(y, codes, labels=rows.labels)
             y = scaler.transform(y, codes, labels=rows.labels)
         level = float(np.median(y)) if len(y) else 0.0
-        count = np.maximum(np.bincount(codes, minlength=n), 1)
-        mean = np.bincount(codes, y, n) / count
-        spread = np.sqrt(np.bincount(codes, (y - mean[codes]) ** 2, n) / count)
+        mean, spread = level_and_spread(y, codes, n)
         useful = spread > 1e-9 * np.abs(mean)
         # A smaller unit would carry other series' levels past what float32 can hold.
         size = float(np.abs(y).max(initial=0))

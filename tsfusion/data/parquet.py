@@ -11,7 +11,7 @@ import itertools
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +21,7 @@ import pandas as pd
 from tsfusion.data.encoder import PanelEncoder, Rows, _order, _tail_start
 from tsfusion.data.frames import as_frame
 from tsfusion.data.manifest import check_files
+from tsfusion.data.outliers import level_and_spread, warn_of_far_values
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
 from tsfusion.data.scaling import Moments, TargetScaler
@@ -468,14 +469,18 @@ class ParquetPanel:
                 encoder.timeline, ordinal[order], codes[order], labels
             )
         encoder._weights(frame)
-        target, train = self._target(frame, codes, labels), self._in_training(ordinal)
+        raw = encoder._target(frame, None, frame)
+        target, train = self._transformed(raw, codes, labels), self._in_training(ordinal)
         useful = order[(train & np.isfinite(target))[order]]
+        learned.warn_of_far(self.roles.target, raw[useful], codes[useful], labels)
         learned.add_targets(target[useful], codes[useful], self.series.get_indexer(labels))
         first = np.zeros(len(labels), np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
         for name, role in self._names("real").items():
             values = encoder._real(frame, name, role)
             learned.reals[name].add(values[train])
+            known = values[train & np.isfinite(values)]
+            learned.warn_of_far(name, known, np.zeros(len(known), np.int64))
             if role == "static":
                 encoder._check_constant(frame[name], values, codes, first, labels)
         for name, role in self._names("categorical").items():
@@ -487,9 +492,11 @@ class ParquetPanel:
             if role == "static":
                 encoder._check_constant(frame[name], shown, codes, first, labels)
 
-    def _target(self, frame: pd.DataFrame, codes: Any = None, labels: Any = None) -> np.ndarray:
+    def _target(self, frame: pd.DataFrame) -> np.ndarray:
+        return self._transformed(self.encoder._target(frame, None, frame))
+
+    def _transformed(self, target: np.ndarray, codes: Any = None, labels: Any = None) -> np.ndarray:
         """Return the target as the network sees it, of rows of series (codes) if they are known."""
-        target = self.encoder._target(frame, None, frame)
         if self._transform is None:
             return target
         return self._transform.transform(target, codes, labels=labels)
@@ -846,16 +853,21 @@ class _Learned:
     size: float = 0.0
     targets: int = 0
     warned: bool = False
+    far: set[Any] = field(default_factory=set)
+    """Columns that were warned of for values far out."""
 
     def add_targets(self, y: np.ndarray, codes: np.ndarray, place: np.ndarray) -> None:
         """Learn mean and spread of whole series; ``place`` is where each code stands among all."""
-        count = np.maximum(np.bincount(codes, minlength=len(place)), 1)
-        mean = np.bincount(codes, y, len(place)) / count
-        self.mean[place] = mean
-        squares = np.bincount(codes, (y - mean[codes]) ** 2, len(place))
-        self.spread[place] = np.sqrt(squares / count)
+        self.mean[place], self.spread[place] = level_and_spread(y, codes, len(place))
         self.size = max(self.size, float(np.abs(y).max(initial=0)))
         self.targets += len(y)
+
+    def warn_of_far(
+        self, name: Any, y: np.ndarray, codes: np.ndarray, labels: pd.Index | None = None
+    ) -> None:
+        """Warn once of a column with values that look like slips."""
+        if name not in self.far and warn_of_far_values(name, y, codes, labels):
+            self.far.add(name)
 
     def units(self, labels: pd.Index, level: float) -> Units:
         """Return the units that `Units.learn` learns from all rows."""
