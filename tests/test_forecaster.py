@@ -508,6 +508,31 @@ def test_row_weights_change_the_fit(tiny, history):
     )
 
 
+def test_a_tail_that_weighs_nothing_is_none(tiny, history):
+    late = history["date"] > history["date"].max() - pd.Timedelta(days=12)
+    weighed = history.assign(w=np.where(late, 0.0, 1.0))
+    with pytest.warns(DataWarning, match="^Weight column 'w': all rows of the validation tail"):
+        found = make(weight="w").fit(weighed)
+    assert found._fitted.encoder.boundary is None
+    assert "val_loss" not in found.history_
+    expected = make(weight="w", validation_size=0).fit(weighed)
+    assert found.history_["loss"] == expected.history_["loss"]
+    for one, two in zip(found.model_.get_weights(), expected.model_.get_weights()):
+        np.testing.assert_array_equal(one, two)
+    # A weight in the tail is enough.
+    weighed.loc[weighed.index[-1], "w"] = 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        assert make(weight="w").fit(weighed)._fitted.encoder.boundary is not None
+
+
+@pytest.mark.parametrize("validation_size", [0, 0.2])
+def test_rows_that_weigh_nothing_teach_nothing(history, validation_size):
+    message = "^Weight column 'w': expected a number above 0 in some training row"
+    with pytest.raises(ValueError, match=message):
+        make(weight="w", validation_size=validation_size).fit(history.assign(w=0.0))
+
+
 def test_a_loss_optimizer_and_callbacks_of_keras_pass_through(tiny, history):
     import keras
 
@@ -537,12 +562,14 @@ def test_a_constant_target_and_extreme_scales_stay_finite():
             assert np.abs(values - frame["sales"]).mean() <= 30 * scale
 
 
-def test_a_large_offset_costs_no_precision(tiny):
+@pytest.mark.parametrize("offset", [1e9, 1e10])
+def test_a_large_offset_costs_no_precision(tiny, offset):
     frame = small_panel()
+    frame["sales"] /= 100  # a spread of 1e-10 of the level and less
     usual = make(known="price").set_params(known=["price", "event"]).fit(frame)
-    far = make().fit(frame.assign(sales=frame["sales"] + 1e9))
+    far = make().fit(frame.assign(sales=frame["sales"] + offset))
     rows = usual.make_future_dataframe().assign(price=1.0, event="none")
-    close(far.predict(rows) - 1e9, usual.predict(rows), 1e-3)
+    close(far.predict(rows) - offset, usual.predict(rows), 1e-3)
 
 
 # Bad input: one clear error before any work

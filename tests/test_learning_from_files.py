@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROLES, SMALL, small_panel
-from tsfusion import FusionForecaster
+from tsfusion import DataWarning, FusionForecaster
 from tsfusion.data import ParquetPanel, TargetScaler
 from tsfusion.data.window_reader import FileWindows, WindowReader
 from tsfusion.data.windows import WindowIndex, training_windows
@@ -368,6 +368,24 @@ def test_each_window_is_drawn_once_in_a_round(windows, panel):
     assert len(set(drawn[:n])) == n
     assert set(drawn[n : 2 * n]) == set(drawn[:n])
     assert drawn[n : 2 * n] != drawn[:n]
+
+
+def test_rows_without_weight(table, tmp_path):
+    late = table["date"] > table["date"].max() - pd.Timedelta(days=12)
+    weighed = table.assign(w=np.where(late, 0.0, 1.0)).sort_values(["store", "date"])
+    weighed.to_parquet(tmp_path / "late")
+    weighed.assign(w=0.0).to_parquet(tmp_path / "none")
+    with pytest.warns(DataWarning, match="^Weight column 'w': all rows of the validation tail"):
+        found = make(weight="w").fit(tmp_path / "late")
+    assert found._fitted.encoder.boundary is None
+    options = {**ROLES, "weight": "w", "horizon": 3}
+    panel = ParquetPanel(tmp_path / "late", **options)
+    assert panel.weightless == [False, True]
+    with pytest.raises(ValueError, match="^No rows of the validation tail with a weight above 0"):
+        make(weight="w").fit(panel)
+    assert ParquetPanel(tmp_path / "none", **options).weightless == [True, True]
+    with pytest.raises(ValueError, match="^Weight column 'w': expected a number above 0 in some"):
+        make(weight="w", validation_size=0).fit(tmp_path / "none")
 
 
 @on_every_backend

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tsfusion import FusionForecaster
+from tsfusion.data import TargetScaler
 
 NAMES = {"time": "t", "series": "s", "target": "y"}
 STEPS, HORIZON, CONTEXT = 90, 5, 20
@@ -54,6 +55,32 @@ def test_a_series_that_never_moved_is_not_forecast_to_move_as_others(fitted):
         # Equal values in a window tell of a spread that many times smaller.
         assert away < 3 * typical / CONTEXT
     assert np.abs(only(table, "three") - 3).max() < 0.5  # in proportion to its level, too
+
+
+@pytest.mark.parametrize("transform", ["box-cox", "yeo-johnson", TargetScaler("robust")])
+def test_rounding_does_not_tell_of_a_spread(tiniest, eager, transform):
+    """A scaler that centres each series makes zeros of equal values, or what rounding leaves."""
+    levels = [0.1, 0.3, 1.0, 5.0, 5.1, 7.0, 33.3, 100.0]
+    table = pd.concat(
+        [series(f"s{i}", 1000, 200, seed=i) for i in range(4)]
+        + [series(f"c{level}", level, 0) for level in levels]
+    )
+    model = FusionForecaster(
+        HORIZON, context_length=CONTEXT, hidden_size=8, num_heads=1, max_epochs=1,
+        steps_per_epoch=3, verbose=0, random_state=0, target_transform=transform, **NAMES,
+    ).fit(table)  # fmt: skip
+    found = model.forecast().set_index("s").drop(columns="t")
+    ends = {level: found.loc[f"c{level}", ["q0.1", "q0.9"]].to_numpy() for level in levels}
+    scaler = model._fitted.units.scaler
+    assert scaler is not None
+    for level, values in ends.items():
+        label = pd.Index([f"c{level}"])
+        z = scaler.transform(values.ravel(), np.zeros(values.size, int), labels=label)
+        z -= scaler.transform(np.array([level]), np.zeros(1, int), labels=label)
+        if level == levels[0]:
+            wanted = z
+        assert np.abs(z).max() > 1e-3
+        np.testing.assert_allclose(z, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_one_value_tells_of_no_spread(fitted):

@@ -63,9 +63,6 @@ __all__ = ["FusionForecaster"]
 # At least nine levels are trained whatever is asked for, so that any level can be had later.
 _BASE_LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 _LEAST_SHORT, _MOST_SHORT = 8, 64
-# Cutoffs of half a year of hours; the sum bounds memory (43 MB at 24 steps and 9 levels) and the
-# time of an update.
-_MOST_ORIGINS, _MOST_ORIGINS_IN_ALL = 4000, 50_000
 
 
 class FusionForecaster(RegressorMixin, BaseEstimator):
@@ -685,8 +682,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             truth at each step, or the truth of all steps of the horizon at once. ``"path"`` goes
             with ``"cqr"`` alone.
         window : int, default=None
-            The cutoffs kept for each series, the last ones. None takes all of X, at most 4000 (and
-            at most 50,000 over all series), and goes on with the last 1000 from the first `update`.
+            The cutoffs kept for each series, the last ones, at least the horizon. None takes all of
+            X, at most 4000, and goes on with the last 1000 from the first `update`. Where that were
+            over 100,000 in all, None takes fewer of each series, and where too few would be left
+            (the horizon and 50), those of series drawn evenly.
         min_origins : int, default=200
             A series with as many scores at every step is corrected by its own; any other by those
             of all series together, each in units of its own spread.
@@ -750,12 +749,18 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         check_options(
             method=method, coverage=coverage, window=window, min_origins=min_origins, rate=rate
         )
+        from tsfusion.uncertainty.origins import affordable, score_origins
+
+        horizon = self._fitted.horizon
+        if window is not None and window < horizon:
+            raise ValueError(
+                f"calibrate: expected a window of at least the horizon, {horizon} cutoffs, "
+                f"received {window}: of fewer, the last step has no truth yet."
+            )
         memory, first, until, wanted = self._calibration_rows(X, y)
         most = window
         if most is None:
-            most = max(1, min(_MOST_ORIGINS, _MOST_ORIGINS_IN_ALL // max(1, int(wanted.sum()))))
-        from tsfusion.uncertainty.origins import score_origins
-
+            most, wanted = affordable(memory, first, wanted, horizon)
         series, origin, scores = score_origins(
             self._fitted, self.model_, memory, first, wanted, until=until, most=int(most)
         )

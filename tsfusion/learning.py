@@ -73,8 +73,17 @@ def learn(
         return encode(forecaster, frame, y, roles, levels, validation_size)
 
     learned = encoded(float(forecaster.validation_size))
-    if len(learned.training) == 0 and learned.fitted.encoder.boundary is not None:
-        learned = encoded(0.0)
+    boundary = learned.fitted.encoder.boundary
+    late = np.zeros(len(learned.rows), bool) if boundary is None else (
+        learned.rows.ordinal >= boundary)  # fmt: skip
+    if weightless(learned.rows, ~late):
+        raise no_weight(learned.fitted.encoder.roles.weight)
+    if boundary is not None:
+        empty = len(learned.training) and weightless(learned.rows, late)
+        if empty:
+            warn_of_weightless_tail(learned.fitted.encoder.roles.weight)
+        if empty or len(learned.training) == 0:
+            learned = encoded(0.0)
     if len(learned.training) == 0:
         known = int(np.isfinite(learned.rows.target).sum())
         few = f" Found array with {len(frame)} sample(s), a minimum of 2 is required."
@@ -84,6 +93,30 @@ def learn(
         )
     _warn_of_unknown_series(learned.rows)
     return learned
+
+
+def weightless(rows: Rows, chosen: np.ndarray) -> bool:
+    """Return whether some rows have known targets, all of weight zero."""
+    known = rows.weight[chosen][np.isfinite(rows.target[chosen])]
+    return len(known) > 0 and not known.any()
+
+
+def warn_of_weightless_tail(name: Any) -> None:
+    """Say that there is no validation tail, for its rows have no weight."""
+    warnings.warn(
+        f"Weight column {name!r}: all rows of the validation tail have the weight 0, so that they "
+        "cannot judge a fit. All rows are trained on, for all epochs, as with validation_size=0.",
+        DataWarning,
+        stacklevel=4,
+    )
+
+
+def no_weight(name: Any) -> ValueError:
+    """Return the error of rows that weigh nothing."""
+    return ValueError(
+        f"Weight column {name!r}: expected a number above 0 in some training row with a known "
+        "target, received 0 in all: nothing would be learned."
+    )
 
 
 def _warn_of_unknown_series(rows: Rows) -> None:

@@ -27,7 +27,7 @@ from tsfusion.data.windows import (
     validation_windows,
 )
 from tsfusion.exceptions import DataWarning
-from tsfusion.learning import context_of
+from tsfusion.learning import context_of, no_weight, warn_of_weightless_tail
 from tsfusion.prediction import Fitted, known_end
 
 if TYPE_CHECKING:
@@ -114,15 +114,25 @@ class Files:
 
     def learn(self, roles: Any, levels: tuple[float, ...]) -> dict[str, Any]:
         """Return what `FusionForecaster.fit` goes on with: fitted, rows, panel, windows, source."""
-        found = self._learn(self._panel(roles, float(self._model.validation_size)), levels)
-        if len(found["source"]) == 0 and found["fitted"].encoder.boundary is not None:
+        panel = self._panel(roles, float(self._model.validation_size))
+        if panel.weightless[0]:
+            raise no_weight(roles.weight)
+        found = self._learn(panel, levels)
+        if panel.encoder.boundary is not None:
             # As with a table: without enough rows for a validation tail, do without one.
-            if isinstance(self._source, ParquetPanel):
+            empty, few = panel.weightless[1], len(found["source"]) == 0
+            if isinstance(self._source, ParquetPanel) and (few or empty):
+                what = "rows of the validation tail with a weight above 0"
                 raise ValueError(
-                    "No window to train on beside the validation tail. Pass a ParquetPanel with a "
-                    "smaller validation_size=, or more rows."
+                    f"No {'window to train on beside the validation tail' if few else what}. Pass "
+                    f"a ParquetPanel with {'a smaller' if few else 'another'} validation_size=, or "
+                    "more rows."
                 )
-            found = self._learn(self._panel(roles, 0.0), levels)
+            if empty and not few:
+                warn_of_weightless_tail(roles.weight)
+            if few or empty:
+                panel = self._panel(roles, 0.0)
+                found = self._learn(panel, levels)
         if len(found["source"]) == 0:
             raise ValueError(
                 f"No window to train on in {found['source'].windows.panel!r}: expected at least "

@@ -255,7 +255,7 @@ def test_series_and_time_from_a_multiindex():
     encoder, rows = fit(frame, time=None, series=None)
     assert_equal_rows(rows, fit()[1])
     with pytest.raises(
-        ValueError, match=r"expected a MultiIndex with the levels \['store', 'time'"
+        ValueError, match=r"expected a MultiIndex with the levels \['store', 'date'\] as"
     ):
         read(encoder, FRAME, rows)
 

@@ -191,10 +191,11 @@ def test_some_blocks_alone_are_those_of_all():
 
 
 @settings(deadline=None, max_examples=60)
-@given(panels(), st.integers(1, 6), st.lists(st.booleans(), min_size=9, max_size=9))
-def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, unknown):
+@given(panels(), st.integers(1, 6), st.lists(st.booleans(), min_size=9, max_size=9), st.booleans())
+def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, unknown, levels):
     panel, _ = build(given_)
-    panel = replace(panel, unknown_spread=np.array(unknown[: panel.n_series]))
+    unknown = np.array(unknown[: panel.n_series])
+    panel = replace(panel, unknown_spread=unknown, levels_tell=levels)
     windows = all_origins(panel)
     batch = gather(panel, windows, context_length=context, horizon=2)
     assert ("fallback_scale" in batch) == panel.unknown_spread.any()
@@ -211,7 +212,7 @@ def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, un
             expected = np.std(values) ** ((n - 1) / n)
         if equal:
             level, typical = abs(zero + np.mean(values)), abs(zero + float(panel.fallback[s]))
-            share = max(level / typical, 1e-6) if 0 < level < typical else 1
+            share = max(level / typical, 1e-6) if levels and 0 < level < typical else 1
             expected = share / n
         assert found[i] == pytest.approx(expected, rel=1e-5)
         assert alive[i] == pytest.approx(1 if equal else expected, rel=1e-5)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROLES, SMALL, grid, small_panel
-from tsfusion import BeyondHorizonWarning, FusionForecaster
+from tsfusion import BeyondHorizonWarning, DataWarning, FusionForecaster
 from tsfusion.scale import (
     backtest_panel,
     explain_panel,
@@ -220,6 +220,45 @@ def test_an_explanation_of_each_series_does_not_hang_on_the_others(table, path):
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
     with pytest.raises(ValueError, match="table: expected one of"):
         explain_panel(few, path, table="trust")
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_backtest_fills_rows_that_are_missing(table, path, indexed, tmp_path):
+    cutoff = pd.Timestamp("2024-02-04")
+    day = table["date"] - cutoff
+    stores = sorted(table["store"].unique())
+    gaps = {stores[0]: [0], stores[1]: [-1], stores[2]: [-3, -2, 1]}
+    missing = np.zeros(len(table), bool)
+    for store, days in gaps.items():
+        missing |= (table["store"] == store) & day.isin(pd.to_timedelta(days, unit="D"))
+    # Nothing is known of their targets either, so that a table with them says the same.
+    unknown = table.assign(
+        sales=table["sales"].mask(missing), weather=table["weather"].mask(missing)
+    )
+    unknown = unknown.sort_values(KEYS)
+    filled = unknown.copy()
+    for name in ("price", "event"):
+        at = missing[filled.index]
+        filled[name] = filled[name].mask(at).groupby(filled["store"]).ffill()
+    holey = table[~missing].sample(frac=1, random_state=1)
+    if indexed:
+        model = FusionForecaster.load(path)
+        options = {**model.get_params(), "time": None, "series": None}
+        table = table.set_index(["store", "date"])
+        model = FusionForecaster(**options).fit(table[table["sales"].notna()])
+        model.save(path := tmp_path / "indexed")
+        holey, filled = (one.set_index(["store", "date"]) for one in (holey, filled))
+    with pytest.warns(DataWarning, match=r"^\d+ rows are missing between the last known targets"):
+        found = backtest_panel(holey, path, cutoffs=[cutoff], horizon=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        expected = backtest_panel(filled, path, cutoffs=[cutoff], horizon=2)
+    left_out = pd.MultiIndex.from_frame(unknown.loc[missing[unknown.index], KEYS])
+    there = ~pd.MultiIndex.from_frame(expected[KEYS]).isin(left_out)
+    assert there.sum() == len(expected) - 2
+    pd.testing.assert_frame_equal(
+        found, expected[there].reset_index(drop=True), rtol=1e-5, check_dtype=not indexed
+    )
 
 
 @pytest.mark.parametrize("taken", ["cutoff", "y", "q0.5"])

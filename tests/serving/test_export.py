@@ -150,6 +150,8 @@ def test_the_transform_of_the_target_and_its_inverse_are_inside(eager, transform
         transform = TargetScaler("robust", by="panel")
     elif transform == "yeo-johnson":
         table["sales"] -= table["sales"].mean()
+    else:
+        table.loc[table["store"] == "s1", "sales"] = 5.1  # under Box-Cox zeros, but for rounding
     history, future = split(table, 5)
     model = small(**ROLES, target_transform=transform).fit(history)
     graph, metadata = traced(model)

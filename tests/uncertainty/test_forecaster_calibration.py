@@ -163,6 +163,34 @@ def test_window_keeps_the_last_cutoffs(model, table):
     np.testing.assert_array_equal(np.unique(found.origin), np.unique(whole.origin)[-12:])
 
 
+def test_a_window_that_never_sees_the_last_step_is_refused(model, table):
+    with pytest.raises(ValueError, match=f"at least the horizon, {H} cutoffs, received {H - 1}"):
+        model.calibrate(before(table, 90, 60), window=H - 1)
+    assert model.calibrate(before(table, 90, 60), window=H)._calibration is not None
+
+
+@pytest.mark.parametrize(
+    ("in_all", "whole", "n_series", "of_each"),
+    [(90, 20, 3, 30), (89, 20, 3, 29), (60, 10, 3, 20), (59, 16, 2, 20), (20, 26, 1, 30)],
+)
+def test_many_cutoffs_are_thinned_by_day_then_by_series(
+    model, table, monkeypatch, in_all, whole, n_series, of_each
+):
+    monkeypatch.setattr("tsfusion.uncertainty.origins._IN_ALL", in_all)
+    monkeypatch.setattr("tsfusion.uncertainty.origins._WHOLE", whole)
+    every = model.calibrate(before(table, 90, 60))._calibration
+    monkeypatch.undo()
+    whole = model.calibrate(before(table, 90, 60))._calibration
+    assert len(whole.origin) == 90
+    codes, count = np.unique(every.series, return_counts=True)
+    assert (len(codes), set(count)) == (n_series, {of_each})
+    # The last ones, with the scores that they have among all; each step has some.
+    for code in codes:
+        mine, its = every.scores[every.series == code], whole.scores[whole.series == code]
+        np.testing.assert_allclose(mine, its[-of_each:], rtol=1e-5, atol=1e-6)
+        assert np.isfinite(mine).any(axis=0).all()
+
+
 def test_fit_and_clone_forget_it_and_pickle_keeps_it(model, table):
     model.calibrate(before(table, 90, 60))
     expected = model.forecast(ahead(table, 60))

@@ -402,7 +402,8 @@ class PanelEncoder:
         if self.roles.series_in_index:
             if not isinstance(frame.index, pd.MultiIndex) or frame.index.nlevels != len(names) + 1:
                 raise ValueError(
-                    f"{kind}: expected a MultiIndex with the levels {[*names, 'time']} as in fit."
+                    f"{kind}: expected a MultiIndex with the levels "
+                    f"{[*names, self.roles.time_label]} as in fit."
                 )
             columns = [frame.index.get_level_values(i) for i in range(len(names))]
         else:

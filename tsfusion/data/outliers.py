@@ -108,5 +108,10 @@ def _moments(y: np.ndarray, codes: np.ndarray, n: int) -> tuple[np.ndarray, np.n
     """Return (S,) how many values, their mean and their standard deviation."""
     count = np.bincount(codes, minlength=n)
     some = np.maximum(count, 1)
-    mean = np.bincount(codes, y, n) / some
-    return count, mean, np.sqrt(np.bincount(codes, (y - mean[codes]) ** 2, n) / some)
+    # From one of its own values: a sum of equal ones would round, and seem to move.
+    base = np.zeros(n)
+    base[codes] = y
+    away = y - base[codes]
+    mean = np.bincount(codes, away, n) / some
+    spread = np.sqrt(np.bincount(codes, (away - mean[codes]) ** 2, n) / some)
+    return count, base + mean, spread

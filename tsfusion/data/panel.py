@@ -29,6 +29,8 @@ __all__ = ["CalendarCodes", "Panel", "Units", "chunks"]
 _SPARSE_ROWS, _SPARSE_FACTOR = 1_000_000, 50
 # Rows laid out at a time: what is made on the way to the panel stays small.
 _CHUNK = 1 << 17
+# A series whose spread is no more of its level does not move, but for rounding.
+STILL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Units:
             y = scaler.transform(y, codes, labels=rows.labels)
         level = float(np.median(y)) if len(y) else 0.0
         mean, spread = level_and_spread(y, codes, n)
-        useful = spread > 1e-9 * np.abs(mean)
+        useful = spread > STILL * np.abs(mean)
         # A smaller unit would carry other series' levels past what float32 can hold.
         size = float(np.abs(y).max(initial=0))
         useful &= spread > 1e-30 * size
@@ -79,6 +81,11 @@ class Units:
     def unknown(self, labels: pd.Index) -> np.ndarray:
         """Return (S,) whether the spread of a series is not known: nothing of it was learned."""
         return self.unit.index.get_indexer(labels) < 0
+
+    @property
+    def levels_tell(self) -> bool:
+        """Whether the levels of series can be compared: no scaler centres each."""
+        return self.scaler is None or self.scaler.method in (None, "log1p")
 
     def check(self, rows: Rows) -> None:
         """Raise if the scaler cannot take a target; the rows are numbered as in the frame."""
@@ -269,6 +276,7 @@ class Panel:
     n_observed_real: int
     n_observed_categorical: int
     unknown_spread: np.ndarray | None = None
+    levels_tell: bool = True
 
     @classmethod
     def build(
@@ -338,6 +346,7 @@ class Panel:
             n_observed_real=n_observed_real,
             n_observed_categorical=n_observed_categorical,
             unknown_spread=units.unknown(rows.labels),
+            levels_tell=units.levels_tell,
         )
 
     @cached_property

@@ -22,7 +22,7 @@ from tsfusion.data.encoder import PanelEncoder, Rows, _order, _tail_start
 from tsfusion.data.frames import as_frame
 from tsfusion.data.manifest import check_files
 from tsfusion.data.outliers import level_and_spread, warn_of_far_values
-from tsfusion.data.panel import CalendarCodes, Panel, Units
+from tsfusion.data.panel import STILL, CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
 from tsfusion.data.scaling import Moments, TargetScaler
 from tsfusion.data.time_features import holiday_calendar
@@ -90,6 +90,9 @@ class ParquetPanel:
         Steps of each series, gaps included.
     options : dict
         The parameters that decide what is learned.
+    weightless : list of two bools
+        Whether the known targets of the training rows, and of the validation tail, all have the
+        weight 0.
     n_series, n_rows, n_chunks : int
         `len` gives the steps of all series, as it does for a `Panel`.
 
@@ -451,6 +454,7 @@ class ParquetPanel:
             self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
         self.units = replace(learned.units(self.series, level), scaler=self._transform)
+        self.weightless = (learned.knows & ~learned.weighs).tolist()
         holidays = holiday_calendar(self.options["holidays"], self.encoder)
         if holidays is not None:
             parts = map(self._training_steps, self.all_rows())
@@ -468,9 +472,11 @@ class ParquetPanel:
             learned.warned = warn_of_coarser_series(
                 encoder.timeline, ordinal[order], codes[order], labels
             )
-        encoder._weights(frame)
-        raw = encoder._target(frame, None, frame)
+        raw, weight = encoder._target(frame, None, frame), encoder._weights(frame)
         target, train = self._transformed(raw, codes, labels), self._in_training(ordinal)
+        known = np.isfinite(raw)
+        learned.weighs |= [(known & part & (weight > 0)).any() for part in (train, ~train)]
+        learned.knows |= [(known & part).any() for part in (train, ~train)]
         useful = order[(train & np.isfinite(target))[order]]
         learned.warn_of_far(self.roles.target, raw[useful], codes[useful], labels)
         learned.add_targets(target[useful], codes[useful], self.series.get_indexer(labels))
@@ -479,8 +485,8 @@ class ParquetPanel:
         for name, role in self._names("real").items():
             values = encoder._real(frame, name, role)
             learned.reals[name].add(values[train])
-            known = values[train & np.isfinite(values)]
-            learned.warn_of_far(name, known, np.zeros(len(known), np.int64))
+            usual = values[train & np.isfinite(values)]
+            learned.warn_of_far(name, usual, np.zeros(len(usual), np.int64))
             if role == "static":
                 encoder._check_constant(frame[name], values, codes, first, labels)
         for name, role in self._names("categorical").items():
@@ -852,6 +858,9 @@ class _Learned:
     spread: np.ndarray
     size: float = 0.0
     targets: int = 0
+    knows: np.ndarray = field(default_factory=lambda: np.zeros(2, bool))
+    weighs: np.ndarray = field(default_factory=lambda: np.zeros(2, bool))
+    """Whether training and validation tail have a known target, and one with a weight."""
     warned: bool = False
     far: set[Any] = field(default_factory=set)
     """Columns that were warned of for values far out."""
@@ -871,7 +880,7 @@ class _Learned:
 
     def units(self, labels: pd.Index, level: float) -> Units:
         """Return the units that `Units.learn` learns from all rows."""
-        useful = (self.spread > 1e-9 * np.abs(self.mean)) & (self.spread > 1e-30 * self.size)
+        useful = (self.spread > STILL * np.abs(self.mean)) & (self.spread > 1e-30 * self.size)
         typical = abs(level) if abs(level) > 1e-30 * self.size else self.size or 1.0
         if useful.any():
             typical = float(np.median(self.spread[useful]))

@@ -251,7 +251,7 @@ def joined(parts: Any, steps: int) -> Panel:
     What they do not read is left out: the steps' numbers, and the target in the user's units.
     """
     at, offsets = 0, [np.zeros(1, np.int64)]
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, Any] = {}
     of_series: dict[str, list[Any]] = {}
     part = None
     for part in parts:
@@ -267,6 +267,7 @@ def joined(parts: Any, steps: int) -> Panel:
     assert part is not None
     assert at == steps
     n_series = sum(len(offset) for offset in offsets[1:])
+    columns.update({name: np.concatenate(values) for name, values in of_series.items()})
     return Panel(
         labels=pd.RangeIndex(n_series),
         offsets=np.concatenate(offsets),
@@ -276,7 +277,6 @@ def joined(parts: Any, steps: int) -> Panel:
         n_observed_real=part.n_observed_real,
         n_observed_categorical=part.n_observed_categorical,
         **columns,
-        **{name: np.concatenate(values) for name, values in of_series.items()},
     )
 
 
@@ -308,13 +308,14 @@ def concatenated(parts: Sequence[Panel]) -> Panel:
     by_series = ("offset", "unit", "fallback", "static_real", "static_categorical")
     ends = np.cumsum([len(part) for part in parts])
     offsets = [part.offsets[1:] + end - len(part) for part, end in zip(parts, ends)]
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in (*by_row, *by_series)
+    }
     return Panel(
         labels=parts[0].labels.append([part.labels for part in parts[1:]]),
         offsets=np.append(0, np.concatenate(offsets)),
         n_observed_real=parts[0].n_observed_real,
         n_observed_categorical=parts[0].n_observed_categorical,
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in (*by_row, *by_series)
-        },
+        **columns,
     )

@@ -202,8 +202,9 @@ def fallback_scale(
     there, has the typical unit of the others, which may be far from its own; so the n known values
     :math:`v` of the window have their say, the more the more they are:
     :math:`\mathrm{std}(v)^{(n-1)/n}`, a geometric mean with the typical unit. Equal ones tell of a
-    spread below the typical one by n, and in proportion to their level. Nothing outside of the
-    window counts, so that nothing after a cutoff does.
+    spread below the typical one by n, and in proportion to their level, but under a scaler that
+    centres each series: there, levels say nothing. Nothing outside of the window counts, so that
+    nothing after a cutoff does.
 
     Parameters
     ----------
@@ -228,7 +229,8 @@ def fallback_scale(
     # The user's zero in network units, and what is typical there.
     zero = panel.offset[series[at]] / panel.unit[series[at]]
     level, typical = np.abs(zero + mean), np.abs(zero + panel.fallback[series[at]])
-    share = np.where((level > 0) & (typical > level), level / np.maximum(typical, TINY), 1.0)
+    lower = (level > 0) & (typical > level) & panel.levels_tell
+    share = np.where(lower, level / np.maximum(typical, TINY), 1.0)
     equal = spread <= CONSTANT * np.abs(values).max(axis=1, initial=0)
     small = np.maximum(share, TINY) / count if constant else 1.0
     own = np.where(equal, 1, spread) ** ((count - 1) / count)

@@ -184,7 +184,7 @@ class Baseline(BaseEstimator):
             y_given=y is not None,
         )
         encoder = PanelEncoder(roles, self.freq)
-        return encoder.fit(frame, y, validation_size=0, horizon=1), encoder
+        return _until_known(encoder.fit(frame, y, validation_size=0, horizon=1)), encoder
 
     def _values(
         self,
@@ -235,6 +235,20 @@ def _import_statistical(name: str) -> Any:
             "pip install 'tsfusion[statistical]'."
         ) from error
     return statsforecast
+
+
+def _until_known(rows: Rows) -> Rows:
+    """Leave out what follows a series' last known target: forecasts begin there, as a network's do.
+
+    A series without any keeps its rows.
+    """
+    index = np.arange(len(rows))
+    last = np.full(len(rows.labels), -1)
+    known = np.isfinite(rows.target)
+    np.maximum.at(last, rows.series[known], index[known])
+    last[last < 0] = len(rows)
+    kept = index <= last[rows.series]
+    return rows if kept.all() else rows.take(kept)
 
 
 def _panel(rows: Rows, timeline: Timeline) -> _Panel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,10 +20,12 @@ import pandas as pd
 
 from tsfusion.data.frames import as_frame
 from tsfusion.data.roles import check_result_columns
+from tsfusion.exceptions import DataWarning
 from tsfusion.prediction import one_shape
 from tsfusion.quantiles import check_levels, mean_of_quantiles, quantile_names
 
 if TYPE_CHECKING:
+    from tsfusion.data.encoder import PanelEncoder, Rows
     from tsfusion.forecaster import FusionForecaster
 
 __all__ = ["backtest_panel", "explain_panel", "load_model", "predict_panel"]
@@ -152,7 +155,8 @@ def backtest_panel(
     DataFrame
         One row per cutoff, series and time: the series columns, ``cutoff``, the time, ``y``,
         ``mean`` and quantiles. Series without a known target before a cutoff, and rows that the
-        table lacks, are left out.
+        table lacks, are left out; where forecasts need the known values of such a row, they take
+        those of the row before, with a `DataWarning`.
 
     Raises
     ------
@@ -194,6 +198,7 @@ def backtest_panel(
     names = ["cutoff", roles.time_label, *own[1:]]
     nothing = _no_rows(model, names[2:])
     parts = [nothing.assign(cutoff=nothing[roles.time_label])]
+    n_filled = 0
     if len(table):
         rows = encoder.read(table, kind="frame", memory=model._memory, with_target=True)
         known = np.isfinite(rows.target)
@@ -205,11 +210,26 @@ def backtest_panel(
             if not asked.any():
                 continue
             past = table.assign(**{roles.target: np.where(history, rows.target, np.nan)})
-            part = _answered(model, table[asked], past[served[rows.series]], levels)
+            past, window = past[served[rows.series]], table[asked]
+            if roles.known:
+                before, within = _missing_rows(table, rows, history & known, asked, start, encoder)
+                n_filled += len(before) + len(within)
+                past, window = (
+                    pd.concat([have, more]) if len(more) else have
+                    for have, more in ((past, before), (window, within))
+                )
+            part = _answered(model, window, past, levels)[: int(asked.sum())]
             part["cutoff"] = timeline.times(np.full(len(part), start))
             part["y"] = rows.target[asked]
             order = np.lexsort((rows.ordinal[asked], rows.series[asked]))
             parts.append(part.iloc[order])
+    if n_filled:
+        warnings.warn(
+            f"{n_filled} rows are missing between the last known targets and the ends of the "
+            "windows. Forecasts need known values in them: those of the row before are taken.",
+            DataWarning,
+            stacklevel=2,
+        )
     found = pd.concat(parts[1:] or parts, ignore_index=True)
     return found[[*roles.series, *names]]
 
@@ -358,6 +378,44 @@ def _one_time(table: pd.DataFrame, roles: Any, time: Any) -> pd.DataFrame:
                 time = time.tz_localize(times.dt.tz)
         return pd.DataFrame({roles.time: pd.Series([time])})
     return pd.DataFrame(index=pd.Index([time]))
+
+
+def _missing_rows(
+    table: pd.DataFrame, rows: Rows, known: np.ndarray, asked: np.ndarray, start: int,
+    encoder: PanelEncoder,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Return rows for the steps that series skip between their last known target and the asked.
+
+    Their known values are those of the row before, and nothing else is known in them. First those
+    before ``start``, then the others.
+    """
+    roles, timeline = encoder.roles, encoder.timeline
+    last = np.full(len(rows.labels), np.iinfo(np.int64).max)
+    order = np.lexsort((rows.ordinal, rows.series))
+    of_known = order[known[order]]
+    last[rows.series[of_known]] = rows.ordinal[of_known]
+    stop = np.full(len(rows.labels), np.iinfo(np.int64).min)
+    np.maximum.at(stop, rows.series[asked], rows.ordinal[asked])
+    of, step = rows.series[order], rows.ordinal[order]
+    place = order[(step >= last[of]) & (step <= stop[of])]
+    step, of = rows.ordinal[place], rows.series[place]
+    width = np.where(np.diff(of) == 0, np.diff(step), 1) - 1
+    before = np.repeat(np.arange(len(width)), width)
+    ahead = np.arange(len(before)) - (np.cumsum(width) - width)[before] + 1
+    filled, ordinal = table.iloc[place[before]].copy(), step[before] + ahead
+    nothing = [roles.target, *roles.observed_real, *roles.observed_categorical]
+    for name in nothing:
+        if name in filled.columns:
+            filled[name] = np.nan
+    times = timeline.times(ordinal)
+    if roles.time in filled.columns:
+        filled[roles.time] = times
+    elif roles.series_in_index:
+        levels = [filled.index.get_level_values(i) for i in range(filled.index.nlevels - 1)]
+        filled.index = pd.MultiIndex.from_arrays([*levels, times], names=filled.index.names)
+    else:
+        filled.index = pd.Index(times, name=filled.index.name)
+    return filled[ordinal < start], filled[ordinal >= start]
 
 
 def _answered(

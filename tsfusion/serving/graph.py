@@ -77,7 +77,9 @@ class Graph:
         past = (target - offset) / unit
         window = self._window(inputs, past)
         window["fallback_loc"] = tf.cast((typical - offset) / unit, tf.float32)[:, 0]
-        spread = _own_spread(past, (offset / unit)[:, 0], (typical / unit)[:, 0])
+        spread = _own_spread(
+            past, (offset / unit)[:, 0], (typical / unit)[:, 0], fitted.units.levels_tell
+        )
         window["fallback_scale"] = tf.where(unknown, tf.cast(spread, tf.float32), 1.0)
         values = tf.cast(self._model(window, training=False), tf.float64)
         eye = np.eye(len(fitted.levels))
@@ -312,7 +314,7 @@ def _by_series(contract: Contract, values: np.ndarray, typical: float) -> Any:
     return tf.constant(np.append(typical, values).astype(np.float64))
 
 
-def _own_spread(past: Any, zero: Any, typical: Any) -> Any:
+def _own_spread(past: Any, zero: Any, typical: Any, levels_tell: bool) -> Any:
     """Return (B,) what `tsfusion.data.windows.fallback_scale` makes of windows (B, T)."""
     # It takes the window as the network sees it.
     past = _float(tf.cast(past, tf.float32))
@@ -324,7 +326,8 @@ def _own_spread(past: Any, zero: Any, typical: Any) -> Any:
     away = tf.where(known, values - mean[:, None], none)
     spread = tf.sqrt(tf.reduce_sum(away * away, axis=1) / count)
     level, usual = tf.abs(zero + mean), tf.abs(typical)
-    share = tf.where((level > 0) & (usual > level), level / tf.maximum(usual, TINY), one)
+    lower = (level > 0) & (usual > level) & levels_tell
+    share = tf.where(lower, level / tf.maximum(usual, TINY), one)
     equal = spread <= CONSTANT * tf.reduce_max(tf.abs(values), axis=1)
     own = tf.pow(tf.where(equal, one, spread), (count - 1) / count)
     own = tf.where(equal, tf.maximum(share, TINY) / count, own)

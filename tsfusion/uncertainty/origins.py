@@ -14,9 +14,46 @@ from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, ahead, fallback_scale, gather
 from tsfusion.prediction import Fitted, run_model
 
-__all__ = ["score_origins"]
+__all__ = ["affordable", "score_origins"]
 
 _CHUNK = 512
+# The most origins of a series (half a year of hours) and of all together, which bounds memory (86
+# MB at 24 steps and 9 levels) and time; how many of each have a whole horizon to come, at least.
+_OF_A_SERIES, _IN_ALL, _WHOLE = 4000, 100_000, 50
+
+
+def affordable(
+    memory: Rows, first: np.ndarray, wanted: np.ndarray, horizon: int
+) -> tuple[int, np.ndarray]:
+    """Return how many origins of each series to score at most, and of which series.
+
+    All of them while they are few. Of more, the last ones of each series; but the truth of the last
+    steps is still to come for the very last, and many days tell more than many series of one day:
+    so where these would be few, series are drawn evenly.
+
+    Parameters
+    ----------
+    memory, first, wanted
+        As `score_origins` takes them.
+    horizon : int
+
+    Returns
+    -------
+    int, and ndarray of bool, shape (S,)
+    """
+    late = memory.ordinal >= first[memory.series]
+    have = np.where(wanted, np.bincount(memory.series[late], minlength=len(wanted)), 0)
+    most = _OF_A_SERIES
+    if np.minimum(have, most).sum() <= _IN_ALL:
+        return max(most, horizon + _WHOLE), wanted
+    codes = np.flatnonzero(have)
+    most = max(min(most, _IN_ALL // len(codes)), horizon - 1 + _WHOLE)
+    total = np.minimum(have, most).sum()
+    if total > _IN_ALL:
+        drawn = max(1, int(len(codes) * (_IN_ALL / total)))
+        wanted = np.zeros_like(wanted)
+        wanted[codes[np.linspace(0, len(codes) - 1, drawn).round().astype(np.int64)]] = True
+    return most, wanted
 
 
 def score_origins(
