@@ -291,6 +291,34 @@ def test_update_and_context_give_equal_answers(fitted, panel, history, future):
     close(updated.predict(late), fitted.predict(late, context=context), 1e-6)
 
 
+def test_series_that_came_later_stand_where_their_labels_do(tiny):
+    frame = small_panel(n_series=4, n_steps=40).drop(columns=["price", "event"])
+    names = {**ROLES, "known": None}
+    model = FusionForecaster(3, context_length=14, **{**names, **SMALL})
+    model.fit(frame[frame["store"] != "s1"]).update(frame[frame["store"] == "s1"])
+    assert model.series_.tolist() == ["s0", "s2", "s3", "s1"]
+    model.calibrate(frame[frame["date"] > frame["date"].max() - pd.Timedelta(days=10)], window=3)
+    stores = ["s0", "s1", "s2", "s3"]
+    found = model.forecast()
+    assert found["store"].tolist() == list(np.repeat(stores, 3))
+    assert found["date"].is_monotonic_increasing is False
+    for store in stores:
+        own = frame[frame["store"] == store]
+        alone = model.forecast(context=own)
+        part = found[found["store"] == store].reset_index(drop=True)
+        assert part["date"].tolist() == alone["date"].tolist()
+        close(part["mean"], alone["mean"], 1e-6)
+    assert model.make_future_dataframe()["store"].tolist() == list(np.repeat(stores, 3))
+    paths = model.simulate(n_paths=2, random_state=0)
+    assert paths["store"].tolist() == list(np.repeat(stores, 6))
+    changed = model.what_if({"weather": 0.0}, horizon=1, quantiles=[0.5])
+    assert changed["store"].tolist() == list(np.repeat(stores, 2))
+    for part in (paths, changed):
+        assert (
+            part.groupby("store")["date"].min() == frame["date"].max() + pd.Timedelta(days=1)
+        ).all()
+
+
 def test_update_replaces_rows_already_known(fitted, history, future):
     twice = copy.deepcopy(fitted).update(history)
     close(twice.predict(future), fitted.predict(future), 1e-6)

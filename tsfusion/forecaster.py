@@ -5,6 +5,7 @@ Written in scikit-learn's vocabulary; Keras is imported when it is first needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -583,7 +584,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         table["mean"] = mean_of_quantiles(values[:, :trained], self.levels_)
         for i, name in enumerate(names):
             table[name] = values[:, trained + i]
-        return pd.DataFrame(table)
+        return _by_label(pd.DataFrame(table), rows)
 
     def make_future_dataframe(
         self, horizon: int | None = None, *, context: Any = None
@@ -609,7 +610,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         wanted = self._wanted(newer)
         memory = self._recall(newer, wanted)
         rows = self._blank_rows(memory, wanted, self._steps(horizon))
-        table = pd.DataFrame(self._keys(rows))
+        table = _by_label(pd.DataFrame(self._keys(rows)), rows)
         roles = self._fitted.encoder.roles
         if roles.time is None:
             return pd.DataFrame(index=pd.RangeIndex(len(memory), len(memory) + len(rows)))
@@ -889,8 +890,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         table = pd.DataFrame(self._keys(rows)).loc[np.repeat(np.arange(len(rows)), n_paths)]
         table["path"] = np.tile(np.arange(n_paths), len(rows))
         table["value"] = values[:, len(self.levels_) :].ravel()
+        series = _ranks(rows.labels)[rows.series]
         order = np.lexsort(
-            (np.repeat(plan.step, n_paths), table["path"], np.repeat(rows.series, n_paths))
+            (np.repeat(plan.step, n_paths), table["path"], np.repeat(series, n_paths))
         )
         return table.iloc[order].reset_index(drop=True)
 
@@ -1246,7 +1248,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             np.column_stack([mean_of_quantiles(v[:, :trained], self.levels_), v[:, trained:]])
             for v in found
         ]
-        return paired(self._keys(rows), ["mean", *quantile_names(levels)], *values)
+        found = paired(self._keys(rows), ["mean", *quantile_names(levels)], *values)
+        return _by_label(found, rows)
 
     def backtest(
         self, X: Any, y: Any = None, *, models: Any = None, **options: Any
@@ -1952,6 +1955,26 @@ def _spans(rows: Rows, n_series: int | None = None) -> tuple[np.ndarray, np.ndar
     last[rows.series] = rows.ordinal
     first[rows.series[::-1]] = rows.ordinal[::-1]
     return first, last, np.bincount(rows.series, minlength=n) > 0
+
+
+def _ranks(labels: pd.Index) -> np.ndarray:
+    """Return (S,) the places of labels in their order; of what has none, in that of coming."""
+    ranks = np.arange(len(labels))
+    if not labels.is_monotonic_increasing:
+        with contextlib.suppress(TypeError):
+            ranks[labels.argsort()] = np.arange(len(labels))
+    return ranks
+
+
+def _by_label(table: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Return a table of as many rows for each of ``rows``, with the series in their labels' order.
+
+    The memory has those that came later behind those of `fit`.
+    """
+    if rows.labels.is_monotonic_increasing:
+        return table
+    series = np.repeat(_ranks(rows.labels)[rows.series], len(table) // max(1, len(rows)))
+    return table.iloc[np.argsort(series, kind="stable")].reset_index(drop=True)
 
 
 def _within_series(rows: Rows) -> np.ndarray:

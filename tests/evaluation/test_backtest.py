@@ -147,6 +147,27 @@ def test_baseline_steps_count_from_the_last_row(panel, name):
         model.forecast(future.head(1).assign(store="new"))
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("gap", [0, 2])
+def test_baselines_begin_after_the_last_known_target(panel, name, gap):
+    """Rows of unknown targets before a cutoff are as good as none."""
+    day = panel["date"].dt.strftime("%m-%d")
+    ahead = ["02-21", "02-22"] if gap else ["02-23", "02-24"]
+    unknown = (panel["store"] == "s1") & day.isin(ahead)
+    blank = panel.assign(sales=panel["sales"].mask(unknown))
+    options = {"horizon": 5, "n_windows": 1, "gap": gap, "season": 7, "freq": "D", **COLUMNS}
+    found = backtest(name, blank, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        expected = backtest(name, panel[~unknown], **options)
+    assert found["cutoff"].iloc[0] == pd.Timestamp("2024-02-25")
+    assert_frame_equal(found, expected)
+    if name == "last_value":
+        last = panel.loc[(panel["store"] == "s1") & (day == min(ahead)), "sales"].index - 1
+        of = found["store"] == "s1"
+        assert (found.loc[of, "mean"] == panel["sales"][last].item()).all()
+
+
 @pytest.mark.parametrize("taken", ["mean", "q0.9"])
 def test_a_baseline_refuses_columns_named_like_its_own(taken):
     frame = pd.DataFrame({taken: "a", "date": pd.date_range("2024", periods=30), "y": range(30)})

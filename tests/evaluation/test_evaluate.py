@@ -233,6 +233,33 @@ def test_missing_forecasts_and_crossed_quantiles_are_refused():
     evaluate(frame)
 
 
+def test_rows_that_one_model_lacks_or_has_twice_are_refused(panel):
+    table = backtest(
+        ["last_value", "drift"],
+        panel,
+        horizon=3,
+        n_windows=2,
+        time="date",
+        series="store",
+        target="sales",
+    )
+    own = table[table["model"] == "drift"]
+    worst = (own["y"] - own["mean"]).abs().nlargest(4).index
+    with pytest.raises(
+        ValueError, match=r"'drift' lacks that of store=s\d, cutoff=.*\(4 such rows"
+    ):
+        evaluate(table.drop(index=worst))
+    with pytest.raises(ValueError, match=r"'drift' has more than once that of .* \(3 such rows"):
+        evaluate(pd.concat([table, own.head(3)]))
+    with pytest.raises(ValueError, match=r"'drift' has more than once"):
+        evaluate(pd.concat([own, own]))
+    # What is not known is not scored: there a model may lack rows.
+    unknown = table.assign(y=table["y"].mask(table["step"] == 3))
+    fewer = unknown.drop(index=own.index[own["step"] == 3])
+    columns = ["model", "count", "mae"]
+    assert_frame_equal(evaluate(fewer)[columns], evaluate(unknown)[columns])
+
+
 def test_windows_without_scale():
     panel, frame = made_up()
     flat = panel.assign(y=panel["y"].where(panel["shop"] != "s1", 3.0))

@@ -120,7 +120,7 @@ def skill_scores(
     models = list(pd.unique(table.models))
     if baseline not in models:
         raise ValueError(f"baseline: expected one of the models {models}, received {baseline!r}.")
-    _check_same_rows(table, models)
+    table.check_same_rows(np.ones(len(table.frame), bool))
     scales = None
     if metric in _SCALED:
         _chosen(metric, train, table)
@@ -175,18 +175,6 @@ def _table_loss(table: _Table, models: list[str]) -> _Floats:
     top = np.bincount(code, losses["pinball"], minlength=len(models))
     size = np.bincount(code, losses["size"], minlength=len(models))
     return np.divide(2 * top, size, out=np.full(len(models), np.nan), where=size > 0)
-
-
-def _check_same_rows(table: _Table, models: list[str]) -> None:
-    frame = table.frame
-    rows = _codes(frame, [*table.series, "cutoff", "step"])
-    code = pd.Index(models).get_indexer(table.models)
-    counts = np.bincount(rows * len(models) + code, minlength=(rows.max() + 1) * len(models))
-    if not (counts == 1).all():
-        raise ValueError(
-            "frame: expected every model once in each row (series, cutoff and step): drop the rows "
-            "that some models lack."
-        )
 
 
 def _cells(

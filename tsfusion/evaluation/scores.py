@@ -112,8 +112,9 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a forecast is NaN where ``y`` is known (a missing forecast must not better a score),
-        quantiles cross, or a column is not there.
+        If a forecast is NaN, or a model lacks a row that another has, where ``y`` is known (a
+        missing forecast must not better a score), a model has a row twice, quantiles cross, or a
+        column is not there.
 
     See Also
     --------
@@ -141,6 +142,7 @@ def evaluate(
     1  seasonal_naive     36        0  35.92  1.21          0.58
     """
     table = _Table.of(frame, series, time)
+    table.check_same_rows(table.known)
     chosen = _chosen(metrics, train, table)
     keys = _keys(by, table)
     scales = None
@@ -233,6 +235,28 @@ class _Table:
             for i, j in pairs
             if len(j) and j[0] > i
         ]
+
+    def check_same_rows(self, chosen: npt.NDArray[np.bool_]) -> None:
+        """Raise unless every model has each of the chosen rows (R,) once."""
+        if not chosen.any():
+            return
+        names = [*self.series, "cutoff", "step"]
+        frame = self.frame[chosen]
+        rows, (code, models) = _codes(frame, names), pd.factorize(frame["model"])
+        counts = np.bincount(rows * len(models) + code, minlength=(rows.max() + 1) * len(models))
+        counts = counts.reshape(-1, len(models))
+        if (counts == 1).all():
+            return
+        model = int((counts != 1).any(axis=0).argmax())
+        row = int((counts[:, model] != 1).argmax())
+        where = ", ".join(f"{name}={frame[name].iloc[(rows == row).argmax()]}" for name in names)
+        lacks = counts[row, model] == 0
+        raise ValueError(
+            f"frame: expected every model once in each row (series, cutoff and step); "
+            f"{models[model]!r} {'lacks' if lacks else 'has more than once'} that of {where} "
+            f"({int((counts[:, model] != 1).sum())} such rows). "
+            + ("Drop the rows that some models lack." if lacks else "Give each run a name.")
+        )
 
     def _check(self) -> None:
         gone = self.known & np.isnan(self.mean)
