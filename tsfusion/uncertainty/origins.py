@@ -12,11 +12,10 @@ import numpy as np
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, ahead, fallback_scale, gather
-from tsfusion.prediction import Fitted, run_model
+from tsfusion.prediction import Fitted, in_batches, run_model
 
 __all__ = ["affordable", "score_origins"]
 
-_CHUNK = 512
 # The most origins of a series (half a year of hours) and of all together, which bounds memory (86
 # MB at 24 steps and 9 levels) and time; how many of each have a whole horizon to come, at least.
 _OF_A_SERIES, _IN_ALL, _WHOLE = 4000, 100_000, 50
@@ -99,14 +98,14 @@ def score_origins(
         target = np.where(late, np.float32(np.nan), target)
     windows = _origins(panel, target, first[codes], fitted.horizon, most)
     scores = np.empty((len(windows), *shape[1:]), np.float32)
-    for start in range(0, len(windows), _CHUNK):
-        part = windows.take(np.arange(start, min(start + _CHUNK, len(windows))))
+    for start, stop in in_batches(len(windows)):
+        part = windows.take(np.arange(start, stop))
         batch = gather(panel, part, context_length=fitted.context_length, horizon=fitted.horizon)
         truth = ahead(target, panel, part, fitted.horizon)
         past = batch["past_real"][..., 0]
         spread = fallback_scale(panel, part, past, constant=False)[:, None, None]
         errors = truth[..., None] - run_model(model, batch)
-        scores[start : start + len(part)] = errors / spread
+        scores[start:stop] = errors / spread
     return codes[windows.series], panel.ordinal[windows.origin], scores
 
 
