@@ -52,11 +52,8 @@ def far_values(y: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
     [100]
     """
     count, mean, spread = _moments(y, codes, n)
-    # A value M away, where all but a share f lie within M / 20, is so many spreads from the mean;
-    # only series with such a value have to be sorted.
-    last = (99 * (count - 1)) // 100
-    share = (count - 1 - last) / np.maximum(count, 1)
-    least = (1 - share - 1 / _FAR) / np.sqrt(1 / _FAR**2 + share)
+    last, least = _least_spreads(count)
+    # Only series with such a value have to be sorted.
     beyond = np.abs(y - mean[codes]) > (least * spread)[codes]
     suspect = np.zeros(n, bool)
     suspect[codes[beyond]] = True
@@ -87,6 +84,8 @@ def warn_of_far_values(
     name: Any, y: np.ndarray, codes: np.ndarray, labels: pd.Index | None = None
 ) -> bool:
     """Warn of values that look like slips, in series by ``labels`` or one column; whether so."""
+    if labels is None and _surely_near(y):
+        return False
     far = far_values(y, codes, 1 if labels is None else len(labels))
     if not len(far):
         return False
@@ -102,6 +101,26 @@ def warn_of_far_values(
         stacklevel=2,
     )
     return True
+
+
+def _least_spreads(count: Any) -> tuple[Any, Any]:
+    """Return, for so many values, the place up to which 99 % lie, and the reach of a slip.
+
+    A value M away from the median, where all but a share f of the others lie within M / 20, is so
+    many standard deviations from the mean, or more.
+    """
+    last = (99 * (count - 1)) // 100
+    share = (count - 1 - last) / np.maximum(count, 1)
+    return last, (1 - share - 1 / _FAR) / np.sqrt(1 / _FAR**2 + share)
+
+
+def _surely_near(y: np.ndarray) -> bool:
+    """Return whether no value of a column can be a slip, without sorting."""
+    if len(y) < _FEWEST:
+        return True
+    mean = y.mean()
+    reach = max(y.max() - mean, mean - y.min())
+    return bool(reach <= _least_spreads(len(y))[1] * y.std())
 
 
 def _moments(y: np.ndarray, codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
