@@ -197,14 +197,19 @@ def plan_rows(fitted: Fitted, memory: Rows, rows: Rows) -> RowPlan:
     joined = memory.upsert(rows.take(after), kept=kept) if after.any() else memory
     panel = fitted.panel(joined)
     found = panel.find(rows.series, rows.ordinal, timeline)
-    last = panel.last_known()
     place = np.where(found >= 0, found, panel.offsets[rows.series])
     between = (found < 0) & ~np.full(len(rows), timeline.is_regular)
     if between.any():
         place[between] = panel.insertion(rows.series[between], rows.ordinal[between], side="left")
     before = place - 1
     has_past = before >= panel.offsets[rows.series]
-    cutoff = np.where(has_past, last[np.maximum(before, 0)] if len(panel) else -1, -1)
+    if after.all():
+        # Where every row follows the last known target of its series, that is the cutoff.
+        known = panel.find(np.arange(len(end)), ends, timeline)
+        cutoff = np.where(end >= 0, known, -1)[rows.series]
+    else:
+        last = panel.last_known()
+        cutoff = np.where(has_past, last[np.maximum(before, 0)] if len(panel) else -1, -1)
     origin = np.where(cutoff >= 0, cutoff + 1, place)
     step = place - origin + 1
     if fitted.encoder.roles.known:
@@ -232,6 +237,8 @@ def _check_no_skipped(
     check: np.ndarray,
 ) -> None:  # fmt: skip
     """Raise if a step between the last known target and a row to forecast was not given."""
+    if panel.present.all():
+        return
     absent = np.concatenate([[0], np.cumsum(~panel.present)])
     skipped = check & (absent[np.maximum(place, origin)] > absent[origin])
     if not skipped.any():

@@ -309,6 +309,9 @@ class Panel:
 
         def lay(name: str, result: np.ndarray, blank: float) -> np.ndarray:
             values = columns.pop(name)
+            if not len(gaps):
+                result[:] = values
+                return result
             for part in chunks(len(source)):
                 result[part] = values.take(source[part], axis=0)
             result[gaps] = blank
