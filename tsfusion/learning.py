@@ -73,17 +73,14 @@ def learn(
         return encode(forecaster, frame, y, roles, levels, validation_size)
 
     learned = encoded(float(forecaster.validation_size))
-    boundary = learned.fitted.encoder.boundary
-    late = np.zeros(len(learned.rows), bool) if boundary is None else (
-        learned.rows.ordinal >= boundary)  # fmt: skip
-    if weightless(learned.rows, ~late):
-        raise no_weight(learned.fitted.encoder.roles.weight)
-    if boundary is not None:
-        empty = len(learned.training) and weightless(learned.rows, late)
-        if empty:
-            warn_of_weightless_tail(learned.fitted.encoder.roles.weight)
-        if empty or len(learned.training) == 0:
-            learned = encoded(0.0)
+    encoder, rows, too_few = learned.fitted.encoder, learned.rows, len(learned.training) == 0
+    train = encoder.in_training(rows.ordinal)
+    if weightless(rows, train):
+        raise no_weight(encoder.roles.weight)
+    if encoder.boundary is not None and (too_few or weightless(rows, ~train)):
+        if not too_few:
+            warn_of_weightless_tail(encoder.roles.weight)
+        learned = encoded(0.0)
     if len(learned.training) == 0:
         known = int(np.isfinite(learned.rows.target).sum())
         few = f" Found array with {len(frame)} sample(s), a minimum of 2 is required."

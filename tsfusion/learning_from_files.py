@@ -118,21 +118,19 @@ class Files:
         if panel.weightless[0]:
             raise no_weight(roles.weight)
         found = self._learn(panel, levels)
-        if panel.encoder.boundary is not None:
+        few, empty = len(found["source"]) == 0, panel.weightless[1]
+        if panel.encoder.boundary is not None and (few or empty):
             # As with a table: without enough rows for a validation tail, do without one.
-            empty, few = panel.weightless[1], len(found["source"]) == 0
-            if isinstance(self._source, ParquetPanel) and (few or empty):
+            if isinstance(self._source, ParquetPanel):
                 what = "rows of the validation tail with a weight above 0"
                 raise ValueError(
                     f"No {'window to train on beside the validation tail' if few else what}. Pass "
                     f"a ParquetPanel with {'a smaller' if few else 'another'} validation_size=, or "
                     "more rows."
                 )
-            if empty and not few:
+            if not few:
                 warn_of_weightless_tail(roles.weight)
-            if few or empty:
-                panel = self._panel(roles, 0.0)
-                found = self._learn(panel, levels)
+            found = self._learn(self._panel(roles, 0.0), levels)
         if len(found["source"]) == 0:
             raise ValueError(
                 f"No window to train on in {found['source'].windows.panel!r}: expected at least "

@@ -477,13 +477,19 @@ class PanelEncoder:
             "drop_duplicates, or aggregate."
         )
 
+    def in_training(self, ordinal: np.ndarray) -> np.ndarray:
+        """Return (R,) whether steps lie before the validation tail, if there is one."""
+        if self.boundary is None:
+            return np.ones(len(ordinal), bool)
+        return ordinal < self.boundary
+
     def _learn_real(self, name: Any, values: np.ndarray) -> None:
         """Learn a scaler from the values of the training rows."""
         if self.scaler is None:
             self._set_scale(name, 0.0, 1.0)
             return
         known = values[np.isfinite(values)]
-        warn_of_far_values(name, known, np.zeros(len(known), np.int64))
+        warn_of_far_values(name, known)
         center = float(known.mean()) if len(known) else 0.0
         spread = float(known.std()) if len(known) else 0.0
         if self.scaler == "robust" and len(known):

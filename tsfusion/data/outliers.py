@@ -1,4 +1,4 @@
-"""Values so far from all others that they look like slips. Relies on NumPy and pandas.
+"""Values so far from all others that they look like slips. Relies on NumPy and `scaling`.
 
 Values y (R,) belong to series by their codes (R,), 0 to S - 1.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tsfusion.data.scaling import location_and_spread
 from tsfusion.exceptions import DataWarning
 
 __all__ = ["far_values", "level_and_spread", "warn_of_far_values"]
@@ -21,7 +22,7 @@ _FAR, _GAP, _FEWEST = 20, 10, 20
 
 
 def level_and_spread(y: np.ndarray, codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (S,) mean and standard deviation of each series, without what looks like slips.
+    """Return what `location_and_spread` does, without the values that look like slips.
 
     One value of 1e6 among a hundred would else be the spread of its series.
 
@@ -34,8 +35,7 @@ def level_and_spread(y: np.ndarray, codes: np.ndarray, n: int) -> tuple[np.ndarr
     far = far_values(y, codes, n)
     if len(far):
         y, codes = np.delete(y, far), np.delete(codes, far)
-    _, mean, spread = _moments(y, codes, n)
-    return mean, spread
+    return location_and_spread(y, codes, n)
 
 
 def far_values(y: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
@@ -51,7 +51,8 @@ def far_values(y: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
     >>> far_values(np.append(np.tile([9.0, 11.0], 50), 1e6), np.zeros(101, int), 1).tolist()
     [100]
     """
-    count, mean, spread = _moments(y, codes, n)
+    count = np.bincount(codes, minlength=n)
+    mean, spread = location_and_spread(y, codes, n)
     last, least = _least_spreads(count)
     # Only series with such a value have to be sorted.
     beyond = np.abs(y - mean[codes]) > (least * spread)[codes]
@@ -81,16 +82,19 @@ def far_values(y: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
 
 
 def warn_of_far_values(
-    name: Any, y: np.ndarray, codes: np.ndarray, labels: pd.Index | None = None
+    name: Any, y: np.ndarray, codes: np.ndarray | None = None, labels: pd.Index | None = None
 ) -> bool:
-    """Warn of values that look like slips, in series by ``labels`` or one column; whether so."""
-    if labels is None and _surely_near(y):
-        return False
-    far = far_values(y, codes, 1 if labels is None else len(labels))
+    """Warn of values that look like slips, of a column or of series by ``labels``; whether so."""
+    if codes is None or labels is None:
+        if _surely_near(y):
+            return False
+        far = far_values(y, np.zeros(len(y), np.int64), 1)
+    else:
+        far = far_values(y, codes, len(labels))
     if not len(far):
         return False
     many, example = len(far) > 1, f"{y[far[0]]:g}"
-    if labels is not None:
+    if codes is not None and labels is not None:
         example += f" in series {labels[codes[far[0]]]!r}"
     warnings.warn(
         f"Column {name!r}: {len(far)} training value{'s, such as' if many else ','} {example}, "
@@ -121,16 +125,3 @@ def _surely_near(y: np.ndarray) -> bool:
     mean = y.mean()
     reach = max(y.max() - mean, mean - y.min())
     return bool(reach <= _least_spreads(len(y))[1] * y.std())
-
-
-def _moments(y: np.ndarray, codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (S,) how many values, their mean and their standard deviation."""
-    count = np.bincount(codes, minlength=n)
-    some = np.maximum(count, 1)
-    # From one of its own values: a sum of equal ones would round, and seem to move.
-    base = np.zeros(n)
-    base[codes] = y
-    away = y - base[codes]
-    mean = np.bincount(codes, away, n) / some
-    spread = np.sqrt(np.bincount(codes, (away - mean[codes]) ** 2, n) / some)
-    return count, base + mean, spread

@@ -29,8 +29,6 @@ __all__ = ["CalendarCodes", "Panel", "Units", "chunks"]
 _SPARSE_ROWS, _SPARSE_FACTOR = 1_000_000, 50
 # Rows laid out at a time: what is made on the way to the panel stays small.
 _CHUNK = 1 << 17
-# A series whose spread is no more of its level does not move, but for rounding.
-STILL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,22 @@ class Units:
             scaler = clone(scaler).fit(y, codes, labels=rows.labels)
             y = scaler.transform(y, codes, labels=rows.labels)
         level = float(np.median(y)) if len(y) else 0.0
-        mean, spread = level_and_spread(y, codes, n)
-        useful = spread > STILL * np.abs(mean)
-        # A smaller unit would carry other series' levels past what float32 can hold.
+        _, spread = level_and_spread(y, codes, n)
         size = float(np.abs(y).max(initial=0))
-        useful &= spread > 1e-30 * size
+        return cls.of_spreads(rows.labels, spread, level, size, scaler)
+
+    @classmethod
+    def of_spreads(
+        cls, labels: pd.Index, spread: np.ndarray, level: float, size: float,
+        scaler: TargetScaler | None = None,
+    ) -> Units:  # fmt: skip
+        """Return the units of series with spreads (S,), their median target and largest size."""
+        # A smaller unit would carry other series' levels past what float32 can hold.
+        useful = spread > 1e-30 * size
         typical = abs(level) if abs(level) > 1e-30 * size else size or 1.0
         if useful.any():
             typical = float(np.median(spread[useful]))
-        return cls(pd.Series(spread[useful], rows.labels[useful]), typical, level, scaler)
+        return cls(pd.Series(spread[useful], labels[useful]), typical, level, scaler)
 
     def of(self, labels: pd.Index) -> np.ndarray:
         """Return (S,) the unit of each series."""

@@ -22,7 +22,7 @@ from tsfusion.data.encoder import PanelEncoder, Rows, _order, _tail_start
 from tsfusion.data.frames import as_frame
 from tsfusion.data.manifest import check_files
 from tsfusion.data.outliers import level_and_spread, warn_of_far_values
-from tsfusion.data.panel import STILL, CalendarCodes, Panel, Units
+from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.roles import resolve_roles
 from tsfusion.data.scaling import Moments, TargetScaler
 from tsfusion.data.time_features import holiday_calendar
@@ -387,7 +387,7 @@ class ParquetPanel:
         encoder.timeline = infer_timeline(raw, series, name, encoder.freq, rows)
         ordinal = distinct(encoder.timeline.ordinals(raw, name, rows))
         encoder.boundary = _tail_start(ordinal, validation_size, horizon)
-        train = ordinal[self._in_training(ordinal)]
+        train = ordinal[self.encoder.in_training(ordinal)]
         self.calendar = CalendarCodes.learn(
             encoder.timeline, train, functions=self.options["time_features"]
         )
@@ -441,7 +441,6 @@ class ParquetPanel:
             {name: Moments() for name in self._names("real")},
             {name: {} for name in self._names("categorical")},
             np.zeros(self.n_series),
-            np.zeros(self.n_series),
         )
         tables = self._tables(0, self.n_chunks)
         for row in self._first_row[self._first_series[:-1]]:
@@ -453,7 +452,9 @@ class ParquetPanel:
         for name, count in learned.categories.items():
             self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
-        self.units = replace(learned.units(self.series, level), scaler=self._transform)
+        self.units = Units.of_spreads(
+            self.series, learned.spread, level, learned.size, self._transform
+        )
         self.weightless = (learned.knows & ~learned.weighs).tolist()
         holidays = holiday_calendar(self.options["holidays"], self.encoder)
         if holidays is not None:
@@ -473,7 +474,7 @@ class ParquetPanel:
                 encoder.timeline, ordinal[order], codes[order], labels
             )
         raw, weight = encoder._target(frame, None, frame), encoder._weights(frame)
-        target, train = self._transformed(raw, codes, labels), self._in_training(ordinal)
+        target, train = self._transformed(raw, codes, labels), self.encoder.in_training(ordinal)
         known = np.isfinite(raw)
         learned.weighs |= [(known & part & (weight > 0)).any() for part in (train, ~train)]
         learned.knows |= [(known & part).any() for part in (train, ~train)]
@@ -485,8 +486,7 @@ class ParquetPanel:
         for name, role in self._names("real").items():
             values = encoder._real(frame, name, role)
             learned.reals[name].add(values[train])
-            usual = values[train & np.isfinite(values)]
-            learned.warn_of_far(name, usual, np.zeros(len(usual), np.int64))
+            learned.warn_of_far(name, values[train & np.isfinite(values)])
             if role == "static":
                 encoder._check_constant(frame[name], values, codes, first, labels)
         for name, role in self._names("categorical").items():
@@ -509,17 +509,13 @@ class ParquetPanel:
 
     def _training_steps(self, rows: Rows) -> tuple[np.ndarray, Rows, np.ndarray]:
         """Return the steps of a part's training rows, the part, and their series in it."""
-        train = self._in_training(rows.ordinal)
+        train = self.encoder.in_training(rows.ordinal)
         return rows.ordinal[train], rows, rows.series[train]
 
     def _names(self, kind: str) -> dict[Any, str]:
         """Return the role of each column of reals or categories."""
         roles = ("observed", "known", "static")
         return {name: role for role in roles for name in getattr(self.roles, f"{role}_{kind}")}
-
-    def _in_training(self, ordinal: np.ndarray) -> np.ndarray:
-        boundary = self.encoder.boundary
-        return np.ones(len(ordinal), bool) if boundary is None else ordinal < boundary
 
     def _center_and_spread(self, name: Any, moments: Moments) -> tuple[float, float]:
         """Return what `PanelEncoder` scales a column by."""
@@ -546,7 +542,7 @@ class ParquetPanel:
             frame = as_frame(table)
             ordinal = encoder.timeline.ordinals(encoder._times(frame), self.roles.time_label)
             values = read(frame)
-            yield values[self._in_training(ordinal) & np.isfinite(values)]
+            yield values[encoder.in_training(ordinal) & np.isfinite(values)]
 
 
 def transform_in_parts(given: Any) -> str | None:
@@ -854,7 +850,6 @@ class _Learned:
 
     reals: dict[Any, Moments]
     categories: dict[Any, dict[Any, int]]
-    mean: np.ndarray
     spread: np.ndarray
     size: float = 0.0
     targets: int = 0
@@ -866,25 +861,18 @@ class _Learned:
     """Columns that were warned of for values far out."""
 
     def add_targets(self, y: np.ndarray, codes: np.ndarray, place: np.ndarray) -> None:
-        """Learn mean and spread of whole series; ``place`` is where each code stands among all."""
-        self.mean[place], self.spread[place] = level_and_spread(y, codes, len(place))
+        """Learn the spread of whole series; ``place`` is where each code stands among all."""
+        _, self.spread[place] = level_and_spread(y, codes, len(place))
         self.size = max(self.size, float(np.abs(y).max(initial=0)))
         self.targets += len(y)
 
     def warn_of_far(
-        self, name: Any, y: np.ndarray, codes: np.ndarray, labels: pd.Index | None = None
-    ) -> None:
+        self, name: Any, y: np.ndarray, codes: np.ndarray | None = None,
+        labels: pd.Index | None = None,
+    ) -> None:  # fmt: skip
         """Warn once of a column with values that look like slips."""
         if name not in self.far and warn_of_far_values(name, y, codes, labels):
             self.far.add(name)
-
-    def units(self, labels: pd.Index, level: float) -> Units:
-        """Return the units that `Units.learn` learns from all rows."""
-        useful = (self.spread > STILL * np.abs(self.mean)) & (self.spread > 1e-30 * self.size)
-        typical = abs(level) if abs(level) > 1e-30 * self.size else self.size or 1.0
-        if useful.any():
-            typical = float(np.median(self.spread[useful]))
-        return Units(pd.Series(self.spread[useful], labels[useful]), typical, level)
 
 
 def _median(values: Callable[[], Iterable[np.ndarray]], n: int, most: int) -> float:

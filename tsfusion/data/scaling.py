@@ -424,7 +424,11 @@ def location_and_spread(
         The spread is 0 where it is lost in the rounding of the values.
     """
     count = np.bincount(codes, minlength=n_series)
-    mean, spread = _moments(values, codes, count)
+    # From one of its own values: a sum of equal ones would round, and seem to move.
+    base = np.zeros(n_series)
+    base[codes] = values
+    mean, spread = _moments(values - base[codes], codes, count)
+    mean += base
     spread = np.where(spread > 1e-12 * np.abs(mean), spread, 0.0)
     if not robust:
         return mean, spread

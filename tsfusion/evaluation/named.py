@@ -20,6 +20,7 @@ from tsfusion.data.frames import as_frame
 from tsfusion.data.roles import check_result_columns, resolve_roles
 from tsfusion.data.timeline import Timeline
 from tsfusion.evaluation.baselines import _NAMES, _method, _Panel, _residual_quantiles, _whole
+from tsfusion.prediction import known_end
 from tsfusion.quantiles import check_levels, quantile_names
 
 __all__ = ["BASELINES", "Baseline"]
@@ -242,13 +243,8 @@ def _until_known(rows: Rows) -> Rows:
 
     A series without any keeps its rows.
     """
-    index = np.arange(len(rows))
-    last = np.full(len(rows.labels), -1)
-    known = np.isfinite(rows.target)
-    np.maximum.at(last, rows.series[known], index[known])
-    last[last < 0] = len(rows)
-    kept = index <= last[rows.series]
-    return rows if kept.all() else rows.take(kept)
+    last = known_end(rows)[rows.series]
+    return rows.take((last < 0) | (np.arange(len(rows)) <= last))
 
 
 def _panel(rows: Rows, timeline: Timeline) -> _Panel:
