@@ -1059,7 +1059,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             pass over the windows per variable and past step.
         baselines : int, default=4
             Training windows of the same phase (position in the season) from which the attribution
-            of a window starts.
+            of a window starts, drawn for each window by ``random_state``, its series and its
+            cutoff. Other baselines tell another story of a single forecast: take more where it
+            matters, at the price of as many more passes.
 
         Returns
         -------

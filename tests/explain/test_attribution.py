@@ -1,6 +1,7 @@
 """Attribution: sums, labels, agreement with integrals by hand, baselines of the same phase."""
 
 import copy
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,9 +13,10 @@ from tests.conftest import ROLES, SMALL, small_panel
 from tsfusion import FusionForecaster
 from tsfusion.data.windows import WindowIndex, gather, training_windows
 from tsfusion.explain import attribution
-from tsfusion.explain.attribution import Task, attribute, level_weights
+from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights
 from tsfusion.explain.donors import Donors
 from tsfusion.explain.gradients import slopes
+from tsfusion.explain.trust import _additivity
 from tsfusion.models.instance_scaled import InstanceScaled
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -55,6 +57,47 @@ def test_a_new_series_is_explained_by_windows_of_its_own_spread(fitted, history,
     assert np.abs(sums.sum(axis=1).to_numpy() - predicted).max() < 0.01 * distance
     # A baseline of the other series' spread would lie a thousand times further away.
     assert distance < 1e-2
+
+
+def test_every_series_adds_up_in_its_own_units(fitted, history, future):
+    big = history[history["store"] == "s1"].assign(store="big")
+    big["sales"] *= 1e4
+    rows = future[future["store"] == "s1"]
+    rows = pd.concat([rows, rows.assign(store="big")])
+    methods = {"methods": "attribution", "horizons": [1, 7], "checks": "fast"}
+    found = fitted.explain(rows, context=big, **methods)
+    keys = ["store", "horizon"]
+    sums = found.attribution.groupby(keys).agg(value=("value", "sum"), start=("baseline", "first"))
+    forecast = found.forecast.set_index(keys)["median"].loc[sums.index]
+    distance = (forecast - sums["start"]).abs().groupby("store").mean()
+    rest = (forecast - sums["start"] - sums["value"]).abs().groupby("store").max()
+    assert (rest < 0.01 * distance).all()
+
+
+def test_the_check_does_not_measure_a_small_series_by_a_large_one():
+    task = SimpleNamespace(
+        window=np.arange(2), step=np.ones(2, int), weights=np.ones(1),
+        spread=lambda values: np.array([1.0, 1e4]),
+    )  # fmt: skip
+    zero = np.zeros(2)
+    found = Attribution({}, np.array([2.0, 2e4]), zero, np.array([0.5, 0.0]))
+    check, value, *_, passed, verdict = _additivity(task, np.zeros((2, 1, 1)), found)
+    assert (check, value, passed) == ("adds up", 0.25, False)
+    assert "do not add up: the largest rest is 25.00%" in verdict
+    fine = Attribution({}, found.forecast, zero, np.array([0.01, 100.0]))
+    assert _additivity(task, np.zeros((2, 1, 1)), fine)[5]
+
+
+def test_what_else_is_explained_matters_not(fitted, future, found):
+    options = {"horizons": [1, 5], "quantile": 0.9, "methods": "attribution"}
+    for stores in (["s1"], ["s2", "s1"]):
+        rows = future[future["store"].isin(stores)].sort_values("store", ascending=False)
+        table = fitted.explain(rows, **options).attribution
+        keys = ["store", "horizon", "variable", "source_time"]
+        expected = found.attribution[found.attribution["store"].isin(stores)].set_index(keys)
+        table = table.set_index(keys).loc[expected.index]
+        np.testing.assert_allclose(table["baseline"], expected["baseline"], rtol=1e-6)
+        np.testing.assert_allclose(table["value"], expected["value"], rtol=1e-2, atol=1e-3)
 
 
 def test_only_what_could_be_seen_has_a_share(fitted, found):
@@ -156,15 +199,16 @@ def _task(fitted, model, *, series, window, step):
     panel = base.panel(fitted._memory)
     windows = WindowIndex(panel.offsets[series] + 40, np.array(series))
     batch = gather(panel, windows, context_length=21, horizon=7)
+    scale = ops.convert_to_numpy(model.to_network(batch)[2])[:, 0, 0]
     task = Task(
-        base, model, panel, windows, batch, np.array(window), np.array(step),
+        base, model, panel, windows, batch, scale, np.array(window), np.array(step),
         level_weights(base.levels, 0.5),
     )  # fmt: skip
     return task, Donors.of(base, panel)
 
 
 def _two_baselines(task, donors):
-    chosen = donors.choose(task.panel, task.windows, 2, np.random.default_rng(0))
+    chosen = donors.choose(task.panel, task.windows, 2, 0)
     return donors.batch(task.panel, task.windows, task.batch, chosen)
 
 
@@ -193,7 +237,7 @@ def _unit(values):
 @pytest.mark.parametrize("kind", ["steps", "errors that cancel"])
 def test_lines_add_up_next_to_steps_and_where_errors_cancel(fitted, monkeypatch, kind):
     task, donors = _task(fitted, fitted.model_, series=[0, 1], window=[0, 1], step=[3, 4])
-    usual = attribute(task, donors, 4, np.random.default_rng(0))
+    usual = attribute(task, donors, 4, 0)
     unit = np.abs(usual.forecast - usual.baseline).mean()
 
     def integrals(self, pieces, run, values, roles, distance):
@@ -217,7 +261,7 @@ def test_lines_add_up_next_to_steps_and_where_errors_cancel(fitted, monkeypatch,
         return parts, total - true
 
     monkeypatch.setattr(attribution._Lines, "_integrals", integrals)
-    found = attribute(task, donors, 4, np.random.default_rng(0))
+    found = attribute(task, donors, 4, 0)
     expected = {"steps": 10 * unit, "errors that cancel": 5 * unit}[kind]
     np.testing.assert_allclose(
         found.values["past_real"].sum(axis=(1, 2)), expected, atol=0.01 * unit
@@ -233,7 +277,7 @@ def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted, monkey
     model = InstanceScaled(network, num_observed=1, prior_steps=1.0)
     model.built = True
     task, donors = _task(fitted, model, series=[1], window=[0], step=[3])
-    found = attribute(task, donors, 2, np.random.default_rng(0))
+    found = attribute(task, donors, 2, 0)
     baselines, batch = _two_baselines(task, donors), task.batch
     x = {name: batch[name][0].astype(float) for name in ("past_real", "future_real")}
     expected = {name: np.zeros_like(value) for name, value in x.items()}
@@ -263,7 +307,7 @@ def test_values_are_the_integrals_by_hand_through_the_scaling_too(fitted, monkey
 @pytest.mark.backends
 def test_static_variables_go_first_one_after_the_other(fitted, monkeypatch):
     task, donors = _task(fitted, fitted.model_, series=[0, 1], window=[0, 1, 1], step=[3, 1, 7])
-    found = attribute(task, donors, 2, np.random.default_rng(0))
+    found = attribute(task, donors, 2, 0)
     before, batch = _two_baselines(task, donors), task.batch
     own = np.arange(2).repeat(2)
     real, kind = "static_real", "static_categorical"
@@ -292,7 +336,7 @@ def test_static_variables_go_first_one_after_the_other(fitted, monkeypatch):
     assert min(np.abs(value).max() for value in got.values()) > 1e-3
     # All else is as if the baselines were of the same kind from the beginning.
     monkeypatch.setattr(Donors, "batch", lambda *_: {**after})
-    again = attribute(task, donors, 2, np.random.default_rng(0))
+    again = attribute(task, donors, 2, 0)
     for name, value in again.values.items():
         expected = 0 if name in got else found.values[name]
         np.testing.assert_allclose(value, expected + 0 * value, atol=1e-5)
@@ -372,7 +416,7 @@ def test_baselines_have_the_phase_the_mask_and_the_level_of_the_window(fitted, h
     donors = Donors.of(base, panel)
     windows = WindowIndex(np.array([panel.offsets[1] + 43, panel.offsets[2]]), np.array([1, 1]))
     batch = gather(panel, windows, context_length=21, horizon=7)
-    chosen = donors.choose(panel, windows, 5, np.random.default_rng(0))
+    chosen = donors.choose(panel, windows, 5, 0)
     origins = donors.windows.origin[chosen]
     days = panel.ordinal[origins] % 7
     first = panel.ordinal[panel.offsets[1]]

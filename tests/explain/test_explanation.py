@@ -12,9 +12,9 @@ from keras import ops
 from tests.conftest import ROLES, SMALL
 from tests.report.made import made_explanation
 from tsfusion import DataWarning, FusionForecaster
-from tsfusion.explain.build import _anchor
 from tsfusion.explain.explanation import TABLES, own_columns
 from tsfusion.explain.parts import METHODS
+from tsfusion.explain.sensitivity import _anchor
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -93,8 +93,17 @@ def test_windows_are_thinned_with_a_warning(fitted, history):
     assert len(found.cutoffs) == 5
 
 
-def test_one_window_has_no_sensitivity(fitted, future):
+def test_one_window_is_compared_with_those_of_training(fitted, future):
     found = fitted.explain(future[future["store"] == "s0"])
+    assert found.importance()["sensitivity"].sum() == pytest.approx(1)
+    assert "sensitive to" in found.summary()
+
+
+def test_without_a_window_to_compare_with_there_is_no_sensitivity(fitted, future, history):
+    # Of a single day of history each, no target lies ahead of another.
+    short = history[history["date"] == history["date"].max()]
+    found = fitted.explain(future, context=short, lags_of="weather")
+    assert found.lag_sensitivity["sensitivity"].isna().all()
     assert found.importance()["sensitivity"].isna().all()
     assert "sensitive" not in found.summary()
 
@@ -141,16 +150,64 @@ class Lagged(keras.Model):
         return {"quantiles": quantiles, "attention": scores}
 
 
-def test_a_known_lag_and_known_variables_are_found(fitted):
-    model = copy.copy(fitted)
-    model.model_ = copy.copy(fitted.model_)
-    network = Lagged()
-    network.built = True
+@pytest.fixture
+def lagged(fitted):
     from tsfusion.models.instance_scaled import InstanceScaled
 
+    model = copy.copy(fitted)
+    network = Lagged()
+    network.built = True
     model.model_ = InstanceScaled(network, num_observed=1)
     model.model_.built = True
-    found = model.explain(max_windows=12, lags_of="weather")
+    return model
+
+
+def test_what_all_series_have_in_common_counts(fitted, future):
+    # Of one cutoff, no other series has another day of the week.
+    for found in (fitted.explain(future), fitted.explain_average(future)):
+        assert found.importance().set_index("variable")["sensitivity"]["day_of_week"] > 1e-3
+    found = fitted.explain(future, lags_of="day_of_week", horizons=[2])
+    assert found.lag_sensitivity["sensitivity"].max() > 1e-4
+
+
+def test_sensitivity_is_that_of_the_steps_asked_for(lagged, future):
+    def shares(rows=None, **options):
+        options["max_windows"] = 12
+        whole, average = lagged.explain(rows, **options), lagged.explain_average(rows, **options)
+        pd.testing.assert_frame_equal(whole.importance(), average.importance(), check_dtype=False)
+        return whole.importance().set_index("variable")["sensitivity"]
+
+    # The weather of three days ago, until it is not known any more.
+    assert shares(horizons=[1, 2])["weather"] > 0.1
+    assert shares(horizons=[4, 7])["weather"] == 0 < shares(horizons=[4, 7])["price"]
+    first = future[future["date"] == future["date"].min()]
+    assert shares(first)["weather"] > 0.1
+
+
+def test_forecasts_are_explained_where_one_is_made(fitted, history):
+    gappy = history.copy()
+    day = gappy.groupby("store").cumcount()
+    gappy.loc[day.isin([27, 28, 29, 34, 50]), "sales"] = np.nan
+    gappy = gappy[~day.isin([40, 41])]
+    found = fitted.explain(context=gappy, max_windows=1000).forecast
+    known = gappy.dropna(subset="sales")[["store", "date"]]
+    cutoffs = found[["store", "cutoff"]].drop_duplicates()
+    assert len(cutoffs.merge(known, left_on=["store", "cutoff"], right_on=["store", "date"])) == (
+        len(cutoffs)
+    )
+    assert not found.empty
+    for cutoff in found["cutoff"].unique()[[5, -1]]:
+        rows = found[found["cutoff"] == cutoff]
+        asked = rows[["store", "target_time"]].rename(columns={"target_time": "date"})
+        asked = asked.merge(history[["store", "date", "price", "event"]])
+        assert len(asked) == len(rows)
+        past = gappy[gappy["date"] <= cutoff]
+        expected = fitted.predict(asked, context=past, quantiles=[0.5])[:, 0]
+        np.testing.assert_allclose(rows["median"], expected, rtol=1e-5)
+
+
+def test_a_known_lag_and_known_variables_are_found(lagged):
+    found = lagged.explain(max_windows=12, lags_of="weather")
     table = found.lag_sensitivity
     moved = table[table["sensitivity"] > 1e-6]
     assert set(moved["lag"]) == {3}

@@ -13,7 +13,7 @@ from tsfusion.data.encoder import Rows
 from tsfusion.data.windows import evenly_spaced
 from tsfusion.explain.attribution import Task, attribute, level_weights
 from tsfusion.explain.averages import AverageExplanation, group_sizes, lag_patterns
-from tsfusion.explain.build import CHANGED_WINDOWS, Variables, branches_of, sensitivity
+from tsfusion.explain.build import Variables, branches_of
 from tsfusion.explain.donors import Donors
 from tsfusion.explain.explanation import Branch
 from tsfusion.explain.parts import (
@@ -28,6 +28,7 @@ from tsfusion.explain.parts import (
     no_such_row,
     warn_of_thinning,
 )
+from tsfusion.explain.sensitivity import CHANGED_WINDOWS, Changes, Others, sensitivity
 from tsfusion.prediction import Fitted, plan_rows
 
 __all__ = ["average_history", "average_rows"]
@@ -44,7 +45,6 @@ class _Sums:
 
     def __init__(self, fitted: Fitted, model: Any, asked: Asked, donors: Donors | None) -> None:
         self.fitted, self.model, self.asked, self.donors = fitted, model, asked, donors
-        self.rng = np.random.default_rng(asked.seed)
         self.variables: Variables | None = None
         self.windows = self.forecasts = 0
         self.count = np.zeros(fitted.horizon)
@@ -53,7 +53,7 @@ class _Sums:
         self.scores: list[Any] = []
         self.branches: tuple[Branch, ...] = ()
         self.sampled: list[list[np.ndarray]] = []
-        self.changed: list[dict[str, np.ndarray]] = []
+        self.changed: list[Changes] = []
 
     def add(self, part: Part, sampled: np.ndarray, changed: np.ndarray) -> None:
         """Add windows; keep the patterns of some and the inputs of some (places in the part)."""
@@ -66,8 +66,8 @@ class _Sums:
         for block, table in variables.weights(seen.outputs, seen.batch).items():
             self.weights[block] = self.weights.get(block, 0.0) + table.sum()
         self._add_patterns(part, seen, sampled)
-        kept = {key: value[changed] for key, value in seen.inputs.items()}
-        self.changed.append({**kept, "": seen.outputs["quantiles"][changed]})
+        windows = Changes.of(fitted, part, seen.inputs, seen.outputs["quantiles"])
+        self.changed.append(windows.take(changed))
         if self.donors is not None and len(part.window):
             self.sizes = self.sizes + self._sizes(part, seen, variables)
 
@@ -95,15 +95,16 @@ class _Sums:
         """Return (V,) the sum over forecasts of how far each variable moved them."""
         assert self.donors is not None
         task = Task(
-            self.fitted, self.model, part.panel, part.windows, seen.batch, part.window, part.step,
-            level_weights(self.fitted.levels, self.asked.quantile), self.asked.xla,
+            self.fitted, self.model, part.panel, part.windows, seen.batch, seen.scale[:, 0, 0],
+            part.window, part.step, level_weights(self.fitted.levels, self.asked.quantile),
+            self.asked.xla,
         )  # fmt: skip
-        values = attribute(task, self.donors, self.asked.baselines, self.rng).values
-        unit = part.panel.unit[part.windows.series] * seen.scale[:, 0, 0]
+        values = attribute(task, self.donors, self.asked.baselines, self.asked.seed).values
+        unit = task.spread(seen.quantiles[part.window, part.step - 1] @ task.weights)
         named = {name: name for name in variables.roles}
-        return group_sizes(values, variables.cells, unit[part.window], named).sum(axis=0)
+        return group_sizes(values, variables.cells, unit, named).sum(axis=0)
 
-    def averages(self) -> AverageExplanation:
+    def averages(self, others: Others) -> AverageExplanation:
         """Return what has been added up, over what it is the sum of."""
         assert self.variables is not None
         steps = np.flatnonzero(self.count > 0)
@@ -116,8 +117,6 @@ class _Sums:
             )  # fmt: skip
             table.insert(0, "branch", branch.name)
             tables.append(table)
-        changed = {key: np.concatenate([of[key] for of in self.changed]) for key in self.changed[0]}
-        quantiles = changed.pop("")
         shares = None
         if self.donors is not None:
             found = (self.sizes / (self.sizes.sum() or 1.0)).tolist()
@@ -128,7 +127,7 @@ class _Sums:
             context_length=self.fitted.context_length,
             roles=self.variables.roles,
             sensitivity_shares=sensitivity(
-                self.fitted, self.model.network, changed, quantiles, self.variables,
+                self.model.network, Changes.joined(self.changed), self.variables.parts, others,
                 most=CHANGED_WINDOWS,
             ),
             attribution_shares=shares,
@@ -230,7 +229,7 @@ def _averaged(
             part = block.take(chosen[low:high] - start, asked)
             sums.add(part, within(sampled), within(changed))
         start, first = start + count, stop
-    return sums.averages() if sums.forecasts else None
+    return sums.averages(Others.of(fitted, model, memory)) if sums.forecasts else None
 
 
 def _within(places: np.ndarray, *, low: int, high: int) -> np.ndarray:

@@ -26,10 +26,10 @@ _NODES = 6
 # 768 lines on bike sharing, 384 pieces were left after 7 halvings and a forecast 24 % off; after
 # 13, none. One that is rough everywhere is given up earlier, with more than so many pieces a line.
 _HALVINGS, _HALVINGS_OF_MANY, _MANY = 14, 7, 4
-# Share of the mean distance from baseline to forecast up to which a forecast's values add up: what
-# is promised is 1 %, and the halves of a line may be off by more together than the line was. The
-# errors of several lines to one forecast have different signs, and count together, as long as
-# none is more than four times as large.
+# Share of the mean distance from baseline to forecast (each in the spread of its window) up to
+# which a forecast's values add up: what is promised is 1 %, and the halves of a line may be off by
+# more together than the line was. The errors of several lines to one forecast have different signs,
+# and count together, as long as none is more than four times as large.
 _TOLERANCE = 0.006
 _MOST_ALONE = 4
 
@@ -73,6 +73,8 @@ class Task:
         W of them.
     batch : dict of ndarray
         Their inputs.
+    scale : ndarray, shape (W,)
+        The spread of each, in network units.
     window, step : ndarray of int, shape (E,)
         The window and the step (from 1) of each forecast.
     weights : ndarray of float64, shape (Q,)
@@ -86,6 +88,7 @@ class Task:
     panel: Panel
     windows: WindowIndex
     batch: Batch
+    scale: np.ndarray
     window: np.ndarray
     step: np.ndarray
     weights: np.ndarray
@@ -102,6 +105,17 @@ class Task:
             return self.panel.unit[self.windows.series[self.window[entry]]]
         ahead = self.in_user_units(entry, values + 1e-4)
         return (ahead - self.in_user_units(entry, values - 1e-4)) / 2e-4
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return (E,) the spread of each forecast's window in the user's units.
+
+        A transform stretches it as it does around the forecasts (E,), which are in network units.
+        """
+        entry, scale = np.arange(len(self.window)), self.scale[self.window]
+        if self.fitted.units.scaler is None:
+            return self.panel.unit[self.windows.series[self.window]] * scale
+        above = self.in_user_units(entry, values + scale / 2)
+        return np.abs(above - self.in_user_units(entry, values - scale / 2))
 
     def forecasts(self, inputs: Batch) -> np.ndarray:
         """Return (B, H) the quantile asked for, in network units."""
@@ -158,7 +172,7 @@ def run_in_chunks(
     return np.concatenate(parts)
 
 
-def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) -> Attribution:
+def attribute(task: Task, donors: Donors, count: int, seed: int) -> Attribution:
     r"""Attribute forecasts to the cells of their windows by integrated gradients.
 
     With the forecast :math:`F` of a quantile at one step in the user's units, the window :math:`x`,
@@ -180,7 +194,8 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
     move evenly (`tsfusion.explain.curves.Curve`). An unknown cell is unknown in the baselines too,
     and gets nothing. The integral is a Gauss-Legendre sum of six points; a way whose sum is not
     yet the difference of its ends is halved, and so are its halves, unless the sums of all ways to
-    a forecast are so together.
+    a forecast are so together. How far a sum may be off is measured in the spread of its window, so
+    that series of any size add up alike.
 
     Parameters
     ----------
@@ -190,8 +205,8 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
         Where the baselines come from.
     count : int
         Baselines per window, K.
-    rng : numpy.random.Generator
-        Draws them.
+    seed : int
+        Draws them: for each window by itself, so that it matters not what else is explained.
 
     Returns
     -------
@@ -204,39 +219,44 @@ def attribute(task: Task, donors: Donors, count: int, rng: np.random.Generator) 
     Erion et al. (2021), "Improving performance of deep learning models with axiomatic attribution
     priors and expected gradients", Nature Machine Intelligence 3, equation 3, for many baselines.
     """
-    chosen = donors.choose(task.panel, task.windows, count, rng)
+    chosen = donors.choose(task.panel, task.windows, count, seed)
     baselines = donors.batch(task.panel, task.windows, task.batch, chosen)
     size = len(task.window)
     entry, k = np.repeat(np.arange(size), count), np.tile(np.arange(count), size)
     own = task.window[entry]
-    at = task.step[entry] - 1
+    other, at = own * count + k, task.step[entry] - 1
 
-    def forecasts(inputs: Batch, window: np.ndarray) -> np.ndarray:
-        return task.in_user_units(entry, task.forecasts(inputs)[window, at])
+    def forecasts(baselines: Batch) -> np.ndarray:
+        return task.in_user_units(entry, task.forecasts(baselines)[other, at])
 
-    end, start = forecasts(task.batch, own), forecasts(baselines, own * count + k)
+    asked = task.forecasts(task.batch)[task.window, task.step - 1]
+    forecast = task.in_user_units(np.arange(size), asked)
+    start = forecasts(baselines)
     mean = start.reshape(size, count).mean(axis=1)
-    forecast = end[::count]
     static, baselines, start = _settle(
-        task, baselines, start, rng, lambda inputs: forecasts(inputs, own * count + k)
+        task, baselines, start, np.random.default_rng(seed), forecasts
     )
-    lines = _Lines(task, baselines, count, entry, own, own * count + k)
-    distance = end - start
+    lines = _Lines(task, baselines, count, entry, own, other)
+    distance = np.repeat(forecast, count) - start
     values = {
         name: np.zeros((size, *value.shape[1:]), np.float32)
         for name, value in task.batch.items()
         if name.endswith(("_real", "_categorical")) and not name.startswith("static")
     }
     samples = len(entry) * _NODES if task.xla else 0
-    # Forecasts may lie next to their baselines by chance, where they are few.
-    typical = max(np.abs(forecast - mean).mean(), np.abs(distance).mean() / 4)
-    tolerance = _TOLERANCE * float(typical)
+    # Each in its own spread: a series in millions says nothing of one in fractions. Forecasts may
+    # lie next to their baselines by chance, where they are few.
+    unit = np.maximum(task.spread(asked), np.finfo(float).tiny)
+    each = np.repeat(unit, count)
+    typical = max((np.abs(forecast - mean) / unit).mean(), (np.abs(distance) / each).mean() / 4)
+    tolerance = _TOLERANCE * typical * each
     pieces = _Pieces(np.arange(len(entry)), np.zeros(len(entry)), np.ones(len(entry)))
     for halvings in range(_HALVINGS + 1):
         last = halvings >= (_HALVINGS if len(pieces) <= _MANY * len(entry) else _HALVINGS_OF_MANY)
         pieces = lines.integrate(
-            pieces, np.inf if last else tolerance, values, None if halvings else distance, samples
-        )
+            pieces, np.full_like(each, np.inf) if last else tolerance, values,
+            None if halvings else distance, samples,
+        )  # fmt: skip
     values |= static
     total = sum(value.reshape(size, -1).sum(axis=1, dtype=np.float64) for value in values.values())
     return Attribution(values, forecast, mean, forecast - mean - total)
@@ -321,14 +341,14 @@ class _Lines:
     other: np.ndarray
 
     def integrate(
-        self, pieces: _Pieces, tolerance: float, values: dict[str, np.ndarray],
+        self, pieces: _Pieces, tolerance: np.ndarray, values: dict[str, np.ndarray],
         distance: np.ndarray | None, samples: int,
     ) -> _Pieces:  # fmt: skip
         """Add what the integrals along pieces share to ``values``; return halves of the others.
 
-        Those are the pieces whose sum is further than ``tolerance`` from the difference of their
-        ends (less for a shorter piece). ``distance`` (L,) is that difference where the pieces are
-        all lines, whole; otherwise the ends are run too.
+        Those are the pieces whose sum is further than the ``tolerance`` (L,) of their line from the
+        difference of their ends (less for a shorter piece). ``distance`` (L,) is that difference
+        where the pieces are all lines, whole; otherwise the ends are run too.
         """
         if len(pieces) == 0:
             return pieces
@@ -345,13 +365,14 @@ class _Lines:
             known = None if distance is None else distance[some.line]
             parts, error = self._integrals(some, run, values, roles, known)
             # The errors of many pieces of one line may have one sign.
-            alone = tolerance if distance is not None else tolerance / 2
+            most = tolerance[some.line]
+            alone = most if distance is not None else most / 2
             good = np.abs(error) <= alone * np.sqrt(some.high - some.low)
             if distance is not None:
-                lines = error.reshape(-1, self.count)
-                together = np.abs(lines.mean(axis=1)) <= tolerance
+                lines, most = error.reshape(-1, self.count), most[:: self.count]
+                together = np.abs(lines.mean(axis=1)) <= most
                 # Were the largest error mended alone, the others would no longer cancel.
-                together &= np.abs(lines).max(axis=1) <= _MOST_ALONE * tolerance
+                together &= np.abs(lines).max(axis=1) <= _MOST_ALONE * most
                 good |= np.repeat(together, self.count)
             failed.append(first + np.flatnonzero(~good))
             self._add(parts, some.line, good, values)

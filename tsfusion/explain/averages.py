@@ -48,12 +48,12 @@ class Averages:
         """Return a row per variable, the most influential first.
 
         Columns: ``variable``, ``role``, ``sensitivity`` (share of the mean absolute change of the
-        forecast, in units of each window, when the variable is replaced by that of another window;
-        NaN where only one window was explained; measured on at most 64 windows, unless ``methods``
-        asked for all with ``"sensitivity"``), ``attribution`` (where it was asked for: share of
-        the mean absolute attribution of the variable's values together, in units of each
-        window), and the mean selection weights ``past``, ``future``, ``static`` (NaN where the
-        variable has no part). Ordered by attribution, else sensitivity.
+        forecasts explained, in units of each window, when the variable is replaced by that of a
+        training window of another time; NaN where the known history has none; measured on at most
+        64 windows, unless ``methods`` asked for all with ``"sensitivity"``), ``attribution``
+        (where it was asked for: share of the mean absolute attribution of the variable's values
+        together, in units of each window), and the mean selection weights ``past``, ``future``,
+        ``static`` (NaN where the variable has no part). Ordered by attribution, else sensitivity.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class AverageExplanation(Averages):
     roles : dict
         Variable -> target, observed, known, calendar or static.
     sensitivity_shares : dict or None
-        Variable -> share, on at most 64 windows, evenly spaced; None for one window.
+        Variable -> share, on at most 64 windows, evenly spaced; None without a training window.
     attribution_shares : dict or None
         Variable -> share; None where it was not asked for.
     mean_weights : dict of dict

@@ -13,7 +13,7 @@ from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, ahead, evenly_spaced, fallback_scale
 from tsfusion.exceptions import ExplanationWarning
-from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights, run_in_chunks
+from tsfusion.explain.attribution import Attribution, Task, attribute, level_weights
 from tsfusion.explain.donors import Donors
 from tsfusion.explain.explanation import Branch, Explanation
 from tsfusion.explain.parts import (
@@ -30,19 +30,21 @@ from tsfusion.explain.parts import (
 )
 from tsfusion.explain.paths import knock_out
 from tsfusion.explain.regimes import MemoryUse, Reference, find_regimes, memory_use
+from tsfusion.explain.sensitivity import (
+    CHANGED_WINDOWS,
+    Changes,
+    Others,
+    lag_changes,
+    sensitivity,
+)
 from tsfusion.explain.trust import examine
 from tsfusion.prediction import Fitted, RowPlan
 
-__all__ = [
-    "CHANGED_WINDOWS", "Variables", "branches_of", "explain_history", "explain_rows", "sensitivity",
-]  # fmt: skip
+__all__ = ["Variables", "branches_of", "explain_history", "explain_rows"]
 
 
 # Windows of the known history that the attention of a window is compared with.
 _REFERENCE = 256
-# Windows that sensitivities are measured on if nothing else is asked for: each takes a pass for
-# every variable. And windows that are run at a time for it.
-CHANGED_WINDOWS, _CHANGED = 64, 512
 
 
 def explain_history(fitted: Fitted, model: Any, memory: Rows, asked: Asked) -> Explanation:
@@ -81,9 +83,10 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
     quantiles = seen.quantiles
     series = windows.series
     task = Task(
-        fitted, model, panel, windows, batch, window, step,
+        fitted, model, panel, windows, batch, scale[:, 0, 0], window, step,
         level_weights(fitted.levels, asked.quantile), asked.xla,
     )  # fmt: skip
+    others = Others.of(fitted, model, memory)
     entry = np.arange(len(window))
     trained = quantiles[window, step - 1]
     calibrated = None
@@ -96,6 +99,7 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
     context = fitted.context_length
     branches = branches_of(model.network, outputs, context, window, step)
     evidence = _Evidence.of(task, outputs, branches, quantiles, memory, asked)
+    changes = Changes.of(fitted, part, inputs, outputs["quantiles"])
     found = Explanation(
         series_names=fitted.encoder.roles.series,
         series_labels=panel.labels[series],
@@ -109,21 +113,20 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
         weights=variables.weights(outputs, batch),
         roles=variables.roles,
         sensitivity_shares=sensitivity(
-            fitted,
             model.network,
-            inputs,
-            outputs["quantiles"],
-            variables,
-            most=len(windows) if "sensitivity" in asked.methods else CHANGED_WINDOWS,
+            changes,
+            variables.parts,
+            others,
+            most=None if "sensitivity" in asked.methods else CHANGED_WINDOWS,
         ),
         median=task.in_user_units(entry, trained[:, fitted.median]),
         lag_changes={
-            name: _lag_change(fitted, model.network, inputs, outputs, variables, name, window, step)
+            name: lag_changes(model.network, changes, variables.parts[name], others)
             for name in asked.lags_of
         },
         quantile=asked.quantile,
         value=task.in_user_units(entry, trained @ task.weights),
-        spread=(panel.unit[series] * scale[:, 0, 0])[window],
+        spread=task.spread(trained @ task.weights),
         cells=variables.cells,
         attributed=evidence.attributed,
         path_table=evidence.paths,
@@ -178,7 +181,7 @@ class _Evidence:
         rng = np.random.default_rng(asked.seed)
         attributed = None
         if "attribution" in asked.methods:
-            attributed = attribute(task, donors, asked.baselines, rng)
+            attributed = attribute(task, donors, asked.baselines, asked.seed)
         paths = knock_out(task, rng) if "paths" in asked.methods else None
         trust = None
         if asked.checks is not None:
@@ -313,86 +316,3 @@ class Variables:
                 weight = (weight * counted).sum(axis=1) / total
             result[block] = pd.DataFrame(weight, columns=pd.Index(names, dtype=object))
         return result
-
-
-def _anchor(inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Return (W, 1) the last known scaled target, to which the network's output is added."""
-    target = inputs["past_real"][..., 0]
-    known = np.isfinite(target)
-    last = target.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
-    value = target[np.arange(len(target)), last]
-    return np.where(known.any(axis=1), value, 0)[:, None]
-
-
-def _median(fitted: Fitted, inputs: dict[str, np.ndarray], quantiles: np.ndarray) -> np.ndarray:
-    """Return (W, H) the median forecast in units of each window."""
-    return quantiles[:, :, fitted.median] + _anchor(inputs)
-
-
-def sensitivity(
-    fitted: Fitted, network: Any, inputs: dict, quantiles: np.ndarray, variables: Variables, *,
-    most: int,
-) -> dict[Any, float] | None:  # fmt: skip
-    """Return each variable's share of the change when it is taken from another window.
-
-    The donor is the window half the list away: another series or another season, never itself.
-    At most ``most`` windows, evenly spaced, are changed.
-    """
-    size = len(inputs["past_real"])
-    if size < 2:
-        return None
-    if size > most:
-        some = evenly_spaced(size, most)
-        inputs = {name: value[some] for name, value in inputs.items()}
-        quantiles, size = quantiles[some], most
-    donor = np.roll(np.arange(size), size // 2)
-    base = _median(fitted, inputs, quantiles)
-    change: dict[Any, float] = {}
-    names = list(variables.parts)
-    per_pass = max(1, _CHANGED // size)
-    for first in range(0, len(names), per_pass):
-        some_names = names[first : first + per_pass]
-        changed = {
-            key: np.repeat(value[None], len(some_names), axis=0) for key, value in inputs.items()
-        }
-        for place, name in enumerate(some_names):
-            for key, i in variables.parts[name]:
-                changed[key][place, ..., i] = inputs[key][donor][..., i]
-        changed = {key: value.reshape(-1, *value.shape[2:]) for key, value in changed.items()}
-        moved = _median(fitted, changed, _quantiles(network, changed))
-        moved = np.abs(moved.reshape(len(some_names), *base.shape) - base)
-        change |= dict(zip(some_names, moved.mean(axis=(1, 2), dtype=np.float64).tolist()))
-    total = sum(change.values()) or 1.0
-    return {name: value / total for name, value in change.items()}
-
-
-def _quantiles(network: Any, inputs: dict) -> np.ndarray:
-    """Return (W, H, Q) by the function that is compiled already, with the attention."""
-    found: np.ndarray = run_in_chunks(network, inputs, only="quantiles", return_attention=True)
-    return found
-
-
-def _lag_change(
-    fitted: Fitted, network: Any, inputs: dict, outputs: dict, variables: Variables, name: Any,
-    window: np.ndarray, step: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """Return (T, H) mean absolute change over windows when one past value comes from a donor."""
-    size, context = inputs["past_real"].shape[:2]
-    asked = np.zeros((size, fitted.horizon), bool)
-    asked[window, step - 1] = True
-    count = asked.sum(axis=0)
-    result = np.full((context, fitted.horizon), np.nan)
-    if size < 2:
-        return result
-    donor = np.roll(np.arange(size), size // 2)
-    base = _median(fitted, inputs, outputs["quantiles"])
-    key, i = next(part for part in variables.parts[name] if part[0].startswith("past"))
-    original = inputs[key]
-    for past in range(context):
-        values = original.copy()
-        values[:, past, i] = original[donor, past, i]
-        changed = {**inputs, key: values}
-        moved = _median(fitted, changed, _quantiles(network, changed))
-        change = np.where(asked, np.abs(moved - base), 0).sum(axis=0)
-        result[past] = np.where(count > 0, change / np.maximum(count, 1), np.nan)
-    return result

@@ -10,10 +10,9 @@ from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, gather, training_windows
 from tsfusion.prediction import Fitted
 
-__all__ = ["Donors"]
+__all__ = ["Donors", "first_steps", "whole_windows"]
 
 Batch = dict[str, np.ndarray]
-_ROLES = ("past", "future", "static")
 
 
 @dataclass(frozen=True)
@@ -51,39 +50,31 @@ class Donors:
         ValueError
             If there is none.
         """
-        sizes = {"context_length": fitted.context_length, "horizon": fitted.horizon}
-        boundary = fitted.encoder.boundary
-        windows = training_windows(panel, boundary, **sizes)
-        if len(windows) == 0:
-            windows = training_windows(panel, None, **sizes)
+        windows = whole_windows(fitted, panel)
         if len(windows) == 0:
             raise ValueError(
                 "explain: no window of the known history to compare with: expected a series with "
                 "two known targets. Pass the training history in context=, or fit again."
             )
-        inside = windows.origin + fitted.horizon <= panel.offsets[windows.series + 1]
-        full = windows.origin - panel.offsets[windows.series] >= fitted.context_length
-        for kept in (full & inside, inside):
-            if kept.any():
-                windows = windows.take(kept)
-                break
         season = fitted.encoder.timeline.season
-        phase = _phase(fitted, panel, windows, season)
+        phase = first_steps(panel, windows) % season
         order = np.argsort(phase, kind="stable")
         return cls(fitted, panel, windows.take(order), phase[order], season, _levels(fitted, panel))
 
-    def choose(
-        self, panel: Panel, windows: WindowIndex, count: int, rng: np.random.Generator
-    ) -> np.ndarray:
+    def choose(self, panel: Panel, windows: WindowIndex, count: int, seed: int) -> np.ndarray:
         """Return (W, K) donors of the phase of each window, spread evenly over series and time.
 
-        Where no training window has the phase, any may stand in.
+        Where no training window has the phase, any may stand in. What a window gets hangs on its
+        series, its time and the seed, not on the windows beside it.
         """
-        phase = _phase(self.fitted, panel, windows, self.season)
+        first = first_steps(panel, windows)
+        phase = first % self.season
         low = np.searchsorted(self.phase, phase, side="left")
         high = np.searchsorted(self.phase, phase, side="right")
         low, high = np.where(high > low, low, 0), np.where(high > low, high, len(self.phase))
-        share = (np.arange(count) + rng.random((len(windows), count))) / count
+        series = self.panel.labels.get_indexer(panel.labels)[windows.series]
+        draw = _uniform(np.stack([np.full_like(first, seed), series, first], axis=1))
+        share = (np.arange(count) + draw[:, None]) / count
         return low[:, None] + (share * (high - low)[:, None]).astype(np.int64)
 
     def batch(self, panel: Panel, windows: WindowIndex, batch: Batch, chosen: np.ndarray) -> Batch:
@@ -139,13 +130,44 @@ def _filled(past: np.ndarray, level: np.ndarray) -> np.ndarray:
     return np.where(known, past, mean[:, None])
 
 
-def _phase(fitted: Fitted, panel: Panel, windows: WindowIndex, season: int) -> np.ndarray:
-    """Return (W,) the position in the season of the first step to forecast."""
-    if season == 1 or len(windows) == 0:
-        return np.zeros(len(windows), np.int64)
+def whole_windows(fitted: Fitted, panel: Panel) -> WindowIndex:
+    """Return the training windows of a panel, or any where there is none.
+
+    Those whose horizon the panel holds, and with a whole context if there are any.
+    """
+    sizes = {"context_length": fitted.context_length, "horizon": fitted.horizon}
+    windows = training_windows(panel, fitted.encoder.boundary, **sizes)
+    if len(windows) == 0:
+        windows = training_windows(panel, None, **sizes)
+    inside = windows.origin + fitted.horizon <= panel.offsets[windows.series + 1]
+    full = windows.origin - panel.offsets[windows.series] >= fitted.context_length
+    for kept in (full & inside, inside):
+        if kept.any():
+            return windows.take(kept)
+    return windows
+
+
+def first_steps(panel: Panel, windows: WindowIndex) -> np.ndarray:
+    """Return (W,) the number of the first step to forecast."""
     low, high = panel.offsets[windows.series], panel.offsets[windows.series + 1] - 1
     anchor = np.clip(windows.origin, low, high)
-    return (panel.ordinal[anchor] + windows.origin - anchor).astype(np.int64) % season
+    return (panel.ordinal[anchor] + windows.origin - anchor).astype(np.int64)
+
+
+def _uniform(keys: np.ndarray) -> np.ndarray:
+    """Return (R,) numbers from 0 to 1 that hang on the integers of each row (R, C) alone.
+
+    References
+    ----------
+    Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators", splitmix64.
+    """
+    state = np.zeros(len(keys), np.uint64)
+    for column in keys.astype(np.int64).astype(np.uint64).T:
+        state = (state ^ column) + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 def _levels(fitted: Fitted, panel: Panel) -> np.ndarray:

@@ -105,12 +105,12 @@ class Explanation(Averages):
     roles : dict
         Variable -> target, observed, known, calendar or static.
     sensitivity_shares : dict or None
-        Variable -> share; None where fewer than two windows were explained.
+        Variable -> share; None where the known history has no window to take a variable from.
     median : ndarray of float64, shape (E,)
         The median forecast explained.
     lag_changes : dict
         Variable -> (T, H) mean absolute change of the forecast, in units of each window, when the
-        variable's value at one past step is taken from another window; NaN where no window counts.
+        variable's value at one past step is that of a training window; NaN where none counts.
     quantile : float
         The quantile explained.
     value, spread : ndarray of float64, shape (E,)
@@ -310,7 +310,7 @@ class Explanation(Averages):
         """How the forecast hangs on single past values of the variables named in ``lags_of``.
 
         Columns: ``variable``, ``horizon``, ``lag``, ``sensitivity`` (mean absolute change of the
-        median, in units of each window's spread, when that one value is taken from another window).
+        median, in units of each window's spread, when that one value is that of a training window).
         """
         parts = []
         for name, change in self.lag_changes.items():

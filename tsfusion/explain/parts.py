@@ -31,7 +31,10 @@ NO_ROWS = (
     "explain: X has no row to explain. Pass rows to forecast, or leave X out to explain windows of "
     "the known history."
 )
-NO_HISTORY = "Nothing to explain: no series has two known targets. Pass X, or history in context=."
+NO_HISTORY = (
+    "Nothing to explain: no series has a known target with another within the horizon after it. "
+    "Pass X, or history in context=."
+)
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,10 @@ class Part:
 
 @dataclass(frozen=True)
 class HistoryBlock:
-    """All windows of some known history; ``full`` (W,) tells which have their whole context."""
+    """All forecasts of some known history, each made at a known target.
+
+    ``full`` (W,) tells which windows have their whole context.
+    """
 
     fitted: Fitted
     panel: Panel
@@ -196,6 +202,8 @@ class HistoryBlock:
         windows = training_windows(
             panel, None, context_length=fitted.context_length, horizon=fitted.horizon
         )
+        # A forecast counts its steps from the last known target, and is made when it is known.
+        windows = windows.take(np.isfinite(panel.target[windows.origin - 1]))
         full = windows.origin - panel.offsets[windows.series] >= fitted.context_length
         return cls(fitted, panel, windows, full)
 

@@ -61,7 +61,7 @@ def examine(
     if hasattr(task.model.network, "knockouts"):
         rows.append(_necessity(task, donors, quantiles, rng))
     if attributed is not None:
-        rows.append(_additivity(attributed))
+        rows.append(_additivity(task, quantiles, attributed))
         rows += [_overlaps(task, branch, attributed, rng) for branch in branches]
         if full:
             rows += _removals(task, donors, attributed, rng)
@@ -144,13 +144,17 @@ def _tested(donors: Donors) -> tuple[WindowIndex, str]:
     return windows.thinned(_MOST_WINDOWS), "the windows of the known history"
 
 
-def _additivity(attributed: Attribution) -> tuple:
-    distance = np.abs(attributed.forecast - attributed.baseline).mean()
-    value = float(np.abs(attributed.residual).max() / max(distance, np.finfo(float).tiny))
+def _additivity(task: Task, quantiles: np.ndarray, attributed: Attribution) -> tuple:
+    """The largest rest beside the mean distance, each in the spread of its own window."""
+    unit = task.spread(quantiles[task.window, task.step - 1] @ task.weights)
+    unit = np.maximum(unit, np.finfo(float).tiny)
+    distance = (np.abs(attributed.forecast - attributed.baseline) / unit).mean()
+    rest = (np.abs(attributed.residual) / unit).max()
+    value = float(rest / max(distance, np.finfo(float).tiny))
     passed = value <= 0.01
     verdict = (
         f"The attributions {'add' if passed else 'do not add'} up: the largest rest is {value:.2%} "
-        "of the mean distance from the baseline."
+        "of the mean distance from the baseline, each in the spread of its window."
     )
     return _row("adds up", (value, np.nan, np.nan), 0.01, passed, verdict)
 
@@ -230,7 +234,7 @@ def _removals(
     # Share, removed or kept, attributed most or random, forecast.
     moved = np.zeros((len(_SHARES), 2, 2, len(some)))
     for _ in range(_REMOVALS):
-        chosen = donors.choose(task.panel, windows, 1, rng)
+        chosen = donors.choose(task.panel, windows, 1, int(rng.integers(2**32)))
         other = donors.batch(task.panel, windows, batch, chosen)
         for j, ranks in enumerate((score, rng.random(score.shape))):
             ranks = np.where(usable, ranks, -1)

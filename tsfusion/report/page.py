@@ -324,7 +324,7 @@ def _importance_section(explanation: Explanation) -> tuple[str, str, str]:
     if explanation.attributed is None:
         text += _ask("methods", "(..., &quot;attribution&quot;)")
     if not explanation.sensitivity_shares:
-        text += _lacking("Sensitivity: needs two windows or more.")
+        text += _lacking("Sensitivity: needs windows of the known history.")
     return "importance", "Importance of variables", text
 
 
