@@ -745,7 +745,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         ['month', 'mean', 'q0.1', 'q0.9']
         """
         check_is_fitted(self)
-        from tsfusion.uncertainty.calibration import Calibration, check_options
+        from tsfusion.uncertainty.calibration import Calibration, check_options, code_outside
 
         check_options(
             method=method, coverage=coverage, window=window, min_origins=min_origins, rate=rate
@@ -766,8 +766,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             self._fitted, self.model_, memory, first, wanted, until=until, most=int(most)
         )
         n_series = len(self._memory.labels)
+        # Of series that are new the labels tell, until `update` brings them into the memory.
+        codes = np.append(np.arange(n_series), code_outside(memory.labels[n_series:]))
         self._calibration = Calibration.start(
-            np.where(series < n_series, series, -1),
+            codes[series],
             origin,
             scores,
             self.levels_,
@@ -1529,6 +1531,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         from tsfusion.uncertainty.origins import score_origins
 
         n_series = len(memory.labels)
+        calibration = calibration.known_as(memory.labels)
         new, _, wanted = _spans(rows)
         resumed, has = calibration.resume()
         first = new.copy()

@@ -49,6 +49,34 @@ def ahead(table, now):
     return before(table, now + H, now).drop(columns=["sales", "weather"])
 
 
+@pytest.mark.filterwarnings("ignore::tsfusion.CalibrationWarning")
+@pytest.mark.parametrize("method", ["cqr", "aci"])
+def test_series_that_are_new_are_told_apart(model, table, tmp_path, method):
+    def new(rows):
+        return rows.assign(store="new " + rows["store"])
+
+    known, options = before(table, 90, 60), {"method": method, "min_origins": 25}
+    model.calibrate(new(known), window=7, **options)
+    assert (model._calibration.series < 0).all()
+    assert np.unique(model._calibration.series, return_counts=True)[1].tolist() == [7] * 3
+    model.calibrate(new(known), **options)
+    n = len(model._calibration.scores)
+    model.save(tmp_path / "model.tsfusion")
+    loaded = FusionForecaster.load(tmp_path / "model.tsfusion")
+    for made in (model, loaded):
+        # The same rows again, now remembered: nothing new is to be learned from them.
+        made.update(new(known))
+        assert len(made._calibration.scores) == n
+        assert made._calibration.series.min() >= 0
+        assert made._calibration.group[3:6].min() > 0, "corrected by their own scores"
+        # And from what comes later is: as many errors are kept, the newest.
+        last = made._calibration.origin.max()
+        made.update(new(before(table, 95, 90)))
+        assert len(made._calibration.scores) == n
+        assert made._calibration.origin.max() == last + 5
+    np.testing.assert_array_equal(model._calibration.scores, loaded._calibration.scores)
+
+
 def test_scores_are_the_errors_of_forecasts_made_at_each_cutoff(model, table):
     model.calibrate(before(table, 90, 60))
     found = model._calibration

@@ -370,7 +370,7 @@ def _read_calibration(values: dict[str, Any], model: Any) -> Calibration:
         and 0 < many <= len(model._memory.labels)
         and series.dtype == np.int64
         and n > 0
-        and -1 <= series.min() <= series.max() < many
+        and series.max() < many
         and values["origin"].dtype == model._memory.ordinal.dtype
         and len(values["origin"]) == n
         and (order == np.arange(n)).all()

@@ -1,7 +1,7 @@
 """What was learned from the errors of past forecasts, and how it moves quantiles.
 
-Relies on NumPy. Everything is in units of each series (those in which the network sees its target),
-so that the errors of several series can be pooled.
+Relies on NumPy and pandas. Everything is in units of each series (those in which the network sees
+its target), so that the errors of several series can be pooled.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tsfusion.quantiles import interpolate_quantiles
 from tsfusion.uncertainty.conformal import (
@@ -26,7 +27,7 @@ from tsfusion.uncertainty.conformal import (
 )
 from tsfusion.uncertainty.paths import dependent_uniforms, normal_scores, quantiles_at
 
-__all__ = ["COVERAGES", "METHODS", "OPTIONS", "Calibration", "check_options"]
+__all__ = ["COVERAGES", "METHODS", "OPTIONS", "Calibration", "check_options", "code_outside"]
 
 OPTIONS = ("method", "coverage", "window", "min_origins", "rate")
 METHODS = ("cqr", "aci", "tracking")
@@ -76,7 +77,7 @@ class Calibration:
     n_series : int
         S.
     series : ndarray of int64, shape (N,)
-        The series of each origin; -1 for one that is not in memory.
+        The series of each origin; below 0 for one that is not in memory (`code_outside`).
     origin : ndarray, shape (N,)
         The step number (or time) of the first step forecast.
     scores : ndarray of float32, shape (N, H, Q)
@@ -151,8 +152,8 @@ class Calibration:
             If a step has no score at all, or an adaptive method is asked to cover paths.
         """
         check_options(method=method, coverage=coverage)
-        ours = series[series >= 0] if (series >= 0).any() else series + 1
-        size = int(np.bincount(ours).max(initial=0))
+        ours = series[series >= 0] if (series >= 0).any() else series
+        size = int(np.unique(ours, return_counts=True)[1].max(initial=0))
         order = np.lexsort((origin, series))
         made = cls(
             method=method,
@@ -191,7 +192,7 @@ class Calibration:
         if self.coverage == "path":
             known = known.all(axis=1, keepdims=True)
         mine = np.zeros((1 + self.n_series, known.shape[1]), np.int64)
-        np.add.at(mine, self.series + 1, known)
+        np.add.at(mine, np.maximum(self.series, -1) + 1, known)
         mine[0] = known.sum(axis=0)
         return mine.min(axis=1)
 
@@ -327,6 +328,20 @@ class Calibration:
         at = np.flatnonzero(lacking)[::-1]
         first[code[at]] = self.origin[rows[at]]
         return first, has
+
+    def known_as(self, labels: pd.Index) -> Calibration:
+        """Return the calibration for a memory of these series, those known before included.
+
+        A series that came into it has the code that it has there from now on, so that errors seen
+        twice count once.
+        """
+        outside = self.series < 0
+        placed = replace(self, n_series=len(labels))
+        if not outside.any():
+            return placed
+        found = pd.Index(code_outside(labels)).get_indexer(self.series)
+        series = np.where(outside & (found >= 0), found, self.series)
+        return replace(placed, series=series)._take(np.lexsort((self.origin, series)))
 
     def roll(
         self, series: np.ndarray, origin: np.ndarray, scores: np.ndarray, n_series: int
@@ -517,6 +532,19 @@ class Calibration:
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def code_outside(labels: pd.Index) -> np.ndarray:
+    """Return (S,) codes below 0 that tell series by their labels, in whatever order they come.
+
+    Examples
+    --------
+    >>> codes = code_outside(pd.Index(["a", "b"]))
+    >>> codes.max() < 0, codes[1] == code_outside(pd.Index(["b"]))[0]
+    (np.True_, np.True_)
+    """
+    hashed = pd.util.hash_pandas_object(labels, index=False).to_numpy(np.uint64)
+    return -1 - (hashed >> np.uint64(1)).astype(np.int64)
 
 
 def check_options(
