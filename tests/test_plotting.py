@@ -1,5 +1,7 @@
 """Plots: what is drawn are the numbers of the frames."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,43 @@ def test_the_series_that_was_named_is_drawn(forecast):
     own = plt.subplots()[1]
     assert plot_forecast(forecast, history(forecast), target="sales", steps=3, ax=own) is own
     assert len(own.get_lines()[0].get_ydata()) == 3
+
+
+def test_periods_are_drawn_from_their_beginnings(forecast, explanation):
+    past, at = history(forecast), forecast["date"].iloc[0]
+    drawn = []
+    for kind in (lambda times: times, lambda times: times.dt.to_period("D")):
+        rows, before = (t.assign(date=kind(t["date"])) for t in (forecast, past))
+        cutoff = kind(pd.Series([at - pd.Timedelta(days=1)] * len(rows)))
+        rows.insert(1, "cutoff", cutoff)
+        frame = rows.assign(model="m", y=1.0)
+        rows = rows.drop(columns="cutoff")
+        regimes = explanation.regimes().assign(cutoff=kind(explanation.regimes()["cutoff"]))
+        known = explanation.history().assign(time=kind(explanation.history()["time"]))
+        made = SimpleNamespace(
+            series_names=explanation.series_names, regimes=lambda r=regimes: r, target="y",
+            history=lambda k=known: k,
+        )  # fmt: skip
+        axes = (plot_forecast(rows, before, target="sales"), plot_backtest(frame))
+        for ax in (*axes, plot_regimes(made)):
+            ax.figure.canvas.draw()
+            drawn.append([line.get_xydata() for line in ax.get_lines()])
+    for times, periods in zip(drawn[:3], drawn[3:]):
+        for line, other in zip(times, periods, strict=True):
+            np.testing.assert_array_equal(line, other)
+
+
+@pytest.mark.parametrize("name", ["cost_$_vs_$", "a$b$c", "_US$", "$", r"\$x$"])
+def test_a_name_is_no_formula(forecast, name):
+    rows = forecast.assign(store=name).rename(columns={"date": f"{name} time"}).iloc[:4]
+    past = history(forecast).assign(store=name)
+    past = past.rename(columns={"date": f"{name} time", "sales": f"{name} sales"})
+    ax = plot_forecast(rows, past, target=f"{name} sales")
+    ax.figure.canvas.draw()
+    shown = [ax.title, ax.xaxis.label, ax.yaxis.label, ax.get_legend().get_texts()[0]]
+    assert not any(text._preprocess_math(text.get_text())[1] for text in shown)
+    drawn = [text._preprocess_math(text.get_text())[0].lstrip() for text in shown]
+    assert drawn == [name, f"{name} time", f"{name} sales", f"{name} sales"]
 
 
 def test_without_quantiles_the_mean_is_drawn(forecast):

@@ -1084,18 +1084,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             X, context, max_windows=max_windows, lags_of=lags_of, horizons=horizons,
             quantile=quantile, methods=methods, checks=checks, baselines=baselines,
         )  # fmt: skip
-        from tsfusion.explain.build import explain_history, explain_rows
-        from tsfusion.explain.explanation import own_columns
-
-        # The time has a name of its own in these tables.
-        own = own_columns(asked.methods, asked.quantile)
-        check_result_columns(fitted.encoder.roles.series, own)
-        if self._calibration is not None:
-            asked = replace(asked, calibrated=self._calibrated)
-        if rows is None:
-            return explain_history(fitted, self.model_, memory, asked)
-        plan = plan_rows(fitted, memory, rows)
-        return explain_rows(fitted, self.model_, memory, plan, asked)
+        return self._explained(fitted, asked, memory, rows)
 
     def explain_average(
         self, X: Any = None, *, horizons: Any = None, quantile: float = 0.5,
@@ -1155,23 +1144,50 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             return average_history(fitted, self.model_, memory, asked)
         return average_rows(fitted, self.model_, memory, rows, asked)
 
-    def _to_explain(
-        self, X: Any, context: Any, **options: Any
-    ) -> tuple[Fitted, Any, Rows, Rows | None]:
-        """Return what was learned, what is asked, the history, and the rows of X if there are any.
+    def _explain_next(self, future: Any, context: Any, *, method: str) -> Explanation:
+        """Explain what `forecast` gives for the rows to come of every series of ``context``."""
+        memory, rows = self._following(future, self._fitted.horizon, context)
+        count = len(np.unique(rows.series))
+        fitted, asked = self._to_explain_with(
+            max_windows=max(1, count), lags_of=None, horizons=None, quantile=0.5,
+            methods=(method,), checks=None, baselines=1,
+        )  # fmt: skip
+        return self._explained(fitted, asked, memory, rows)
 
-        What was learned has a name of its own for every variable.
-        """
-        check_is_fitted(self)
+    def _explained(
+        self, fitted: Fitted, asked: Any, memory: Rows, rows: Rows | None
+    ) -> Explanation:
+        from tsfusion.explain.build import explain_history, explain_rows
+        from tsfusion.explain.explanation import own_columns
+
+        # The time has a name of its own in these tables.
+        own = own_columns(asked.methods, asked.quantile)
+        check_result_columns(fitted.encoder.roles.series, own)
+        if self._calibration is not None:
+            asked = replace(asked, calibrated=self._calibrated)
+        if rows is None:
+            return explain_history(fitted, self.model_, memory, asked)
+        plan = plan_rows(fitted, memory, rows)
+        return explain_rows(fitted, self.model_, memory, plan, asked)
+
+    def _to_explain_with(self, **options: Any) -> tuple[Fitted, Any]:
+        """Return what was learned, with a name of its own for every variable, and what is asked."""
         from tsfusion.explain.parts import Asked, named_apart
 
         asked = Asked.of(
             self._fitted.horizon, random_state=self.random_state,
             xla=self.jit_compile is not False, **options,
         )  # fmt: skip
+        return named_apart(self._fitted), asked
+
+    def _to_explain(
+        self, X: Any, context: Any, **options: Any
+    ) -> tuple[Fitted, Any, Rows, Rows | None]:
+        """Return also the history, and the rows of X if there are any."""
+        check_is_fitted(self)
+        fitted, asked = self._to_explain_with(**options)
         newer = self._read_context(context)
         memory = self._recall(newer)
-        fitted = named_apart(self._fitted)
         if X is None:
             return fitted, asked, memory, None
         rows = self._read_asked(X, "X", newer)

@@ -93,9 +93,9 @@ def plot_forecast(
         if keys:
             past = _rows_of(history, keys, mine[keys].iloc[0])
         past = past.sort_values(time).tail(4 * len(mine) if steps is None else steps)
-        ax.plot(past[time], past[target], color="black", lw=1, label=str(target))
+        ax.plot(_times(past[time]), past[target], color="black", lw=1, label=_label(target))
     _bands(ax, mine, time, "C0", label=True)
-    ax.set(xlabel=str(time), ylabel="" if target is None else str(target), title=name)
+    ax.set(xlabel=_text(time), ylabel="" if target is None else _text(target), title=name)
     ax.legend(loc="upper left")
     return ax
 
@@ -146,10 +146,10 @@ def plot_backtest(
     mine, name = _of_series(frame[frame["model"] == model], keys, which, "frame")
     ax = _axes(ax, (9, 4))
     truth = mine.drop_duplicates(time).sort_values(time)
-    ax.plot(truth[time], truth["y"], color="black", lw=1, label="actual")
+    ax.plot(_times(truth[time]), truth["y"], color="black", lw=1, label="actual")
     for i, (_, rows) in enumerate(mine.groupby("cutoff", sort=True)):
         _bands(ax, rows, time, f"C{i % 2}", label=i == 0)
-    ax.set(xlabel=str(time), title=f"{model}{name and f': {name}'}")
+    ax.set(xlabel=_text(time), title=f"{_text(model)}{name and f': {name}'}")
     ax.legend(loc="upper left")
     return ax
 
@@ -194,7 +194,7 @@ def plot_reliability(table: pd.DataFrame, ax: Any = None) -> Any:
     for name, rows in table.groupby("model", sort=False):
         error = np.nan_to_num(2 * rows["standard_error"].to_numpy(float))
         ax.errorbar(
-            rows["level"], rows["observed"], yerr=error, marker="o", capsize=2, label=str(name)
+            rows["level"], rows["observed"], yerr=error, marker="o", capsize=2, label=_label(name)
         )
     ax.set(
         xlim=(0, 1), ylim=(0, 1), xlabel="level of the quantile", ylabel="share of truths below it",
@@ -243,7 +243,7 @@ def plot_skill(table: pd.DataFrame, ax: Any = None) -> Any:
     place = np.arange(len(table))
     ax.axvline(0, color="black", lw=1, ls=":")
     ax.errorbar(skill, place, xerr=np.nan_to_num(away), fmt="o", capsize=3)
-    ax.set_yticks(place, [str(name) for name in table["model"]])
+    ax.set_yticks(place, [_text(name) for name in table["model"]])
     ax.set(ylim=(-0.6, len(table) - 0.4), xlabel="skill: 1 - loss / loss of the baseline")
     return ax
 
@@ -359,7 +359,8 @@ def draw_lags(table: pd.DataFrame, label: str, title: str, ax: Any = None) -> An
     ax.figure.colorbar(cells, ax=ax, label=label)
     ax.set(
         xlim=(left.max(), right.min()), ylim=(low.min(), high.max()),
-        xlabel="lag: steps back from the step forecast", ylabel="steps ahead", title=title,
+        xlabel="lag: steps back from the step forecast", ylabel="steps ahead",
+        title=_text(title),
     )  # fmt: skip
     return ax
 
@@ -397,7 +398,7 @@ def plot_importance(explanation: Averages, *, top: int | None = None, ax: Any = 
     for name, (label, marker) in _MEASURES.items():
         if name in table and table[name].notna().any():
             ax.plot(table[name].astype(float), place, ls="", marker=marker, label=label)
-    ax.set_yticks(place, [str(name) for name in table["variable"]])
+    ax.set_yticks(place, [_text(name) for name in table["variable"]])
     ax.grid(axis="y", lw=0.5)
     ax.set(xlabel="share", title="Which variables the forecast depends on")
     ax.legend()
@@ -433,19 +434,19 @@ def plot_regimes(explanation: Explanation, *, which: Any = None, ax: Any = None)
     mine, name = _of_series(explanation.regimes(), keys, which, "explanation")
     history = _rows_of(explanation.history(), keys, mine[keys].iloc[0])
     ax = _axes(ax, (9, 4))
-    ax.plot(history["time"], history["value"], color="black", lw=1)
+    ax.plot(_times(history["time"]), history["value"], color="black", lw=1)
     # A strip below the axes, in their own units of height.
     strip = ax.get_xaxis_transform()
     for unusual, marker, color in ((False, "o", "C0"), (True, "^", "C1")):
         chosen = mine[mine["unusual"] == unusual]
         label = "unusual attention" if unusual else "usual attention"
         ax.plot(
-            chosen["cutoff"], np.full(len(chosen), 0.04), ls="", marker=marker, color=color,
+            _times(chosen["cutoff"]), np.full(len(chosen), 0.04), ls="", marker=marker, color=color,
             transform=strip, label=label,
         )  # fmt: skip
     low, high = ax.get_ylim()
     ax.set(ylim=(low - 0.12 * (high - low), high), xlabel="time", title=name)
-    ax.set_ylabel("" if explanation.target is None else str(explanation.target))
+    ax.set_ylabel("" if explanation.target is None else _text(explanation.target))
     ax.legend(loc="best")
     return ax
 
@@ -471,12 +472,30 @@ def _bands(ax: Any, rows: pd.DataFrame, time: Any, color: str, *, label: bool) -
     pairs = [(low, high) for low, high in pairs if low < high]
     for i, (low, high) in enumerate(pairs):
         ax.fill_between(
-            rows[time], rows[found[low]].astype(float), rows[found[high]].astype(float),
+            _times(rows[time]), rows[found[low]].astype(float), rows[found[high]].astype(float),
             color=color, lw=0, alpha=float(np.interp(i, (0, max(len(pairs) - 1, 1)), _BANDS)),
             label=f"{100 * (high - low):.3g} % interval" if label else None,
         )  # fmt: skip
     middle, name = (found[0.5], "median") if 0.5 in found else ("mean", "mean")
-    ax.plot(rows[time], rows[middle], color=color, label=f"forecast ({name})" if label else None)
+    ax.plot(
+        _times(rows[time]), rows[middle], color=color, label=f"forecast ({name})" if label else None
+    )
+
+
+def _times(values: pd.Series) -> pd.Series:
+    """Return times that matplotlib can draw: of periods, their beginnings."""
+    return values.dt.to_timestamp() if isinstance(values.dtype, pd.PeriodDtype) else values
+
+
+def _text(value: Any) -> str:
+    """Return a user's name as matplotlib shows it: what is between dollars is no formula."""
+    return str(value).replace("$", r"\$")
+
+
+def _label(value: Any) -> str:
+    """Return a user's name for a legend, which leaves out what begins with an underscore."""
+    text = _text(value)
+    return f" {text}" if text.startswith("_") else text
 
 
 def _expect(table: pd.DataFrame, what: str, columns: tuple[str, ...], source: str) -> None:
@@ -499,7 +518,7 @@ def _time_and_keys(frame: pd.DataFrame, what: str, *, before: str) -> tuple[Any,
 def _of_series(
     frame: pd.DataFrame, keys: list[Any], which: Any, what: str
 ) -> tuple[pd.DataFrame, str]:
-    """Return the rows of one series, and its name."""
+    """Return the rows of one series, and its name as matplotlib takes it."""
     if not keys:
         if which is not None:
             raise ValueError(f"which: expected None, for there is one series; received {which!r}.")
@@ -513,7 +532,7 @@ def _of_series(
         labels = frame[keys].drop_duplicates()
         known = labels[keys[0]] if len(keys) == 1 else labels.apply(tuple, axis=1)
         raise ValueError(f"which: expected a series of {what}, {_few(known)}; received {which!r}.")
-    return mine, ", ".join(str(label) for label in wanted)
+    return mine, ", ".join(_text(label) for label in wanted)
 
 
 def _rows_of(frame: pd.DataFrame, keys: list[Any], wanted: Any) -> pd.DataFrame:

@@ -222,6 +222,29 @@ def test_an_explanation_of_each_series_does_not_hang_on_the_others(table, path):
         explain_panel(few, path, table="trust")
 
 
+@pytest.mark.parametrize("kind", ["dates", "index", "several"])
+def test_an_explanation_of_any_kind_of_time(table, tmp_path, kind):
+    few = table[table["store"].isin(["s0", "s1"])]
+    roles = {**ROLES, "known": ["price"], "observed": None, "static": None}
+    few = few[["store", "date", "sales", "price"]]
+    if kind == "dates":
+        few = few.assign(date=few["date"].dt.date)
+    elif kind == "index":
+        few, roles = few.set_index("date"), {**roles, "time": "index"}
+    else:
+        few, roles = few.set_index(["store", "date"]), {**roles, "time": None, "series": None}
+    model = FusionForecaster(horizon=3, context_length=9, **roles, **SMALL)
+    model.fit(few[few["sales"].notna()]).save(tmp_path / "model.tsfusion")
+    found = explain_panel(few, tmp_path / "model.tsfusion")
+    asked = few[few["sales"].isna()].drop(columns="sales")
+    expected = model.explain(asked, methods=("selection",)).selection
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+    # Known values of their own table count, and in it alone.
+    later = asked.assign(price=5.0)
+    changed = explain_panel(few[few["sales"].notna()], tmp_path / "model.tsfusion", future=later)
+    assert not np.allclose(changed["weight"], found["weight"], atol=1e-6)
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_backtest_fills_rows_that_are_missing(table, path, indexed, tmp_path):
     cutoff = pd.Timestamp("2024-02-04")

@@ -285,18 +285,7 @@ def explain_panel(
         return _no_explanation(model, table)
     if future is not None:
         _check_has_history(model, as_frame(future), given)
-    _, rows = model._following(future, None, given)
-    wanted = np.bincount(rows.series, minlength=len(rows.labels)) > 0
-    asked = pd.DataFrame(model._keys(rows))
-    roles = model._fitted.encoder.roles
-    if roles.known:
-        source = as_frame(given if future is None else future)
-        keys = [*roles.series, roles.time_label]
-        asked = asked.merge(source[[*keys, *roles.known]], on=keys, how="left")
-    found = model.explain(
-        asked, methods=(table,), context=given, max_windows=max(1, int(wanted.sum()))
-    )
-    return getattr(found, table)
+    return getattr(model._explain_next(future, given, method=table), table)
 
 
 def load_model(
