@@ -77,6 +77,7 @@ def assert_same_fitted(found, expected):
     assert found.encoder.max_categories == expected.encoder.max_categories
     pd.testing.assert_series_equal(found.units.unit, expected.units.unit, rtol=1e-12)
     assert found.units.typical_level == expected.units.typical_level
+    assert found.units.usual_level == pytest.approx(expected.units.usual_level, rel=1e-12)
     assert found.units.typical_unit == pytest.approx(expected.units.typical_unit, rel=1e-12)
     assert found.calendar.names == expected.calendar.names
     assert found.context_length == expected.context_length

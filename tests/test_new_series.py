@@ -57,6 +57,18 @@ def test_a_series_that_never_moved_is_not_forecast_to_move_as_others(fitted):
     assert np.abs(only(table, "three") - 3).max() < 0.5  # in proportion to its level, too
 
 
+@pytest.mark.parametrize("large", [1.0, 1e3, 1e6])
+@pytest.mark.parametrize("transform", [None, "log1p", "yeo-johnson", TargetScaler("standard")])
+def test_one_that_never_moved_among_series_of_any_size(tiniest, eager, transform, large):
+    # The level of one series says nothing of the spread of another.
+    table = [series("other", 60, 25), series("large", 20 * large, 8 * large), series("three", 3, 0)]
+    model = FusionForecaster(
+        HORIZON, context_length=CONTEXT, hidden_size=8, num_heads=1, max_epochs=1,
+        steps_per_epoch=3, verbose=0, random_state=0, target_transform=transform, **NAMES,
+    ).fit(pd.concat(table))  # fmt: skip
+    assert np.abs(only(model.forecast(), "three") - 3).max() < 1
+
+
 @pytest.mark.parametrize("transform", ["box-cox", "yeo-johnson", TargetScaler("robust")])
 def test_rounding_does_not_tell_of_a_spread(tiniest, eager, transform):
     """A scaler that centres each series makes zeros of equal values, or what rounding leaves."""

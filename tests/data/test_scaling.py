@@ -185,12 +185,30 @@ def test_a_short_or_constant_series_takes_the_power_of_the_others(method):
     table = pd.DataFrame(scaler.parameters_[:-1], scaler.labels_, ["power", "unit", "m", "s"])
     power = np.median(table["power"].drop(["short", "flat"]))
     assert table["power"][["short", "flat"]].tolist() == [power, power]
-    spread = np.median(table["s"].drop("flat"))
+    others = table.drop("flat")
+    spread = np.median(others["s"])
+    if method != "box-cox":
+        spread = min(spread, table["m"]["flat"] * np.median(others["s"] / others["m"].abs()))
     assert table["s"]["flat"] == pytest.approx(spread)
     z = scaler.transform(short["y"], short["series"])
     assert [z.mean(), z.std()] == pytest.approx([0, 1], abs=1e-9)
     alone = TargetScaler(method).fit(short["y"])
     assert alone.parameters_[0, 0] == 1.0
+
+
+@pytest.mark.parametrize("method", ["standard", "robust"])
+def test_a_constant_series_varies_in_proportion_to_its_level(method):
+    rng = np.random.default_rng(0)
+    levels = {"a": 100.0, "b": 1e4, "c": -1e6}
+    parts = {name: level * (1 + 0.1 * rng.normal(size=50)) for name, level in levels.items()}
+    parts |= {"five": np.full(50, 5.0), "zero": np.zeros(50), "high": np.full(50, 1e9)}
+    y, series = np.concatenate([*parts.values()]), np.repeat([*parts], 50)
+    scaler = TargetScaler(method).fit(y, series)
+    table = pd.DataFrame(scaler.parameters_[:-1], scaler.labels_, ["power", "unit", "m", "s"])
+    moving = table.loc[[*levels]]
+    typical = moving["s"].median()
+    assert table["s"]["five"] == pytest.approx(5 * (moving["s"] / moving["m"].abs()).median())
+    assert table["s"][["zero", "high"]].tolist() == pytest.approx([typical] * 2)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -191,11 +191,14 @@ def test_some_blocks_alone_are_those_of_all():
 
 
 @settings(deadline=None, max_examples=60)
-@given(panels(), st.integers(1, 6), st.lists(st.booleans(), min_size=9, max_size=9), st.booleans())
-def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, unknown, levels):
+@given(
+    panels(), st.integers(1, 6), st.lists(st.booleans(), min_size=9, max_size=9),
+    st.sampled_from([0.0, 3.0, 1e4]),
+)  # fmt: skip
+def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, unknown, usual):
     panel, _ = build(given_)
     unknown = np.array(unknown[: panel.n_series])
-    panel = replace(panel, unknown_spread=unknown, levels_tell=levels)
+    panel = replace(panel, unknown_spread=unknown, usual_level=usual)
     windows = all_origins(panel)
     batch = gather(panel, windows, context_length=context, horizon=2)
     assert ("fallback_scale" in batch) == panel.unknown_spread.any()
@@ -211,8 +214,8 @@ def test_a_spread_that_was_not_learned_is_that_of_the_window(given_, context, un
             equal = np.std(values) <= 1e-5 * max(map(abs, values))
             expected = np.std(values) ** ((n - 1) / n)
         if equal:
-            level, typical = abs(zero + np.mean(values)), abs(zero + float(panel.fallback[s]))
-            share = max(level / typical, 1e-6) if levels and 0 < level < typical else 1
+            level = panel.unit[s] * abs(zero + np.mean(values))
+            share = max(level / usual, 1e-6) if 0 < level < usual else 1
             expected = share / n
         assert found[i] == pytest.approx(expected, rel=1e-5)
         assert alive[i] == pytest.approx(1 if equal else expected, rel=1e-5)

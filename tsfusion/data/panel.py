@@ -46,6 +46,9 @@ class Units:
     """The unit of all others: not in training, or constant there."""
     typical_level: float
     """Median target: the level assumed where nothing of a series is known."""
+    usual_level: float
+    """Size of the level at which the typical unit is usual; 0 where a scaler centres each series,
+    so that levels tell nothing of spreads."""
     scaler: TargetScaler | None = None
 
     @classmethod
@@ -60,22 +63,32 @@ class Units:
             scaler = clone(scaler).fit(y, codes, labels=rows.labels)
             y = scaler.transform(y, codes, labels=rows.labels)
         level = float(np.median(y)) if len(y) else 0.0
-        _, spread = level_and_spread(y, codes, n)
+        levels, spread = level_and_spread(y, codes, n)
         size = float(np.abs(y).max(initial=0))
-        return cls.of_spreads(rows.labels, spread, level, size, scaler)
+        return cls.of_spreads(rows.labels, levels, spread, level, size, scaler)
 
     @classmethod
     def of_spreads(
-        cls, labels: pd.Index, spread: np.ndarray, level: float, size: float,
+        cls, labels: pd.Index, levels: np.ndarray, spread: np.ndarray, level: float, size: float,
         scaler: TargetScaler | None = None,
     ) -> Units:  # fmt: skip
-        """Return the units of series with spreads (S,), their median target and largest size."""
+        """Return the units of series with levels and spreads (S,).
+
+        ``level`` and ``size`` are the median and the largest size of all targets.
+        """
         # A smaller unit would carry other series' levels past what float32 can hold.
         useful = spread > 1e-30 * size
         typical = abs(level) if abs(level) > 1e-30 * size else size or 1.0
+        usual = typical
         if useful.any():
             typical = float(np.median(spread[useful]))
-        return cls(pd.Series(spread[useful], labels[useful]), typical, level, scaler)
+            # The median level would be that of another series than the median spread.
+            with np.errstate(over="ignore"):
+                usual = typical * float(np.median(np.abs(levels[useful]) / spread[useful]))
+        if not (scaler is None or scaler.method in (None, "log1p")):
+            usual = 0.0
+        usual = min(usual, np.finfo(float).max)
+        return cls(pd.Series(spread[useful], labels[useful]), typical, level, usual, scaler)
 
     def of(self, labels: pd.Index) -> np.ndarray:
         """Return (S,) the unit of each series."""
@@ -86,11 +99,6 @@ class Units:
     def unknown(self, labels: pd.Index) -> np.ndarray:
         """Return (S,) whether the spread of a series is not known: nothing of it was learned."""
         return self.unit.index.get_indexer(labels) < 0
-
-    @property
-    def levels_tell(self) -> bool:
-        """Whether the levels of series can be compared: no scaler centres each."""
-        return self.scaler is None or self.scaler.method in (None, "log1p")
 
     def check(self, rows: Rows) -> None:
         """Raise if the scaler cannot take a target; the rows are numbered as in the frame."""
@@ -281,7 +289,7 @@ class Panel:
     n_observed_real: int
     n_observed_categorical: int
     unknown_spread: np.ndarray | None = None
-    levels_tell: bool = True
+    usual_level: float = 0.0
 
     @classmethod
     def build(
@@ -354,7 +362,7 @@ class Panel:
             n_observed_real=n_observed_real,
             n_observed_categorical=n_observed_categorical,
             unknown_spread=units.unknown(rows.labels),
-            levels_tell=units.levels_tell,
+            usual_level=units.usual_level,
         )
 
     @cached_property

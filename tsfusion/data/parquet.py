@@ -441,6 +441,7 @@ class ParquetPanel:
             {name: Moments() for name in self._names("real")},
             {name: {} for name in self._names("categorical")},
             np.zeros(self.n_series),
+            np.zeros(self.n_series),
         )
         tables = self._tables(0, self.n_chunks)
         for row in self._first_row[self._first_series[:-1]]:
@@ -453,7 +454,7 @@ class ParquetPanel:
             self.encoder._learn_vocabulary(name, count)
         level = _median(self._training_targets, learned.targets, self._memory // 100)
         self.units = Units.of_spreads(
-            self.series, learned.spread, level, learned.size, self._transform
+            self.series, learned.level, learned.spread, level, learned.size, self._transform
         )
         self.weightless = (learned.knows & ~learned.weighs).tolist()
         holidays = holiday_calendar(self.options["holidays"], self.encoder)
@@ -850,6 +851,7 @@ class _Learned:
 
     reals: dict[Any, Moments]
     categories: dict[Any, dict[Any, int]]
+    level: np.ndarray
     spread: np.ndarray
     size: float = 0.0
     targets: int = 0
@@ -861,8 +863,8 @@ class _Learned:
     """Columns that were warned of for values far out."""
 
     def add_targets(self, y: np.ndarray, codes: np.ndarray, place: np.ndarray) -> None:
-        """Learn the spread of whole series; ``place`` is where each code stands among all."""
-        _, self.spread[place] = level_and_spread(y, codes, len(place))
+        """Learn level and spread of whole series; ``place`` is each code's place among all."""
+        self.level[place], self.spread[place] = level_and_spread(y, codes, len(place))
         self.size = max(self.size, float(np.abs(y).max(initial=0)))
         self.targets += len(y)
 

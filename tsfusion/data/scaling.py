@@ -71,8 +71,9 @@ class TargetScaler(BaseEstimator):
     Notes
     -----
     NaN stays NaN. A series with fewer than ten known values, or with a single value over and over,
-    takes the median power of the others (1 if there are none); one without spread takes the median
-    s; one with an interquartile range of 0 but some spread takes its standard deviation.
+    takes the median power of the others (1 if there are none); one with an interquartile range of 0
+    but some spread takes its standard deviation. One without spread takes the median s, or what the
+    median of s / abs(m) makes of its own m where that is less.
 
     Log1p and Yeo-Johnson count in units of 1: they hardly bend a target that is small beside 1.
     Box-Cox and the others do not depend on the units.
@@ -174,7 +175,9 @@ class TargetScaler(BaseEstimator):
             g = self._power(y, power[codes], unit[codes])
             location, spread = location_and_spread(g, codes, n, robust=self.method == "robust")
             location = _filled(location, count > 0, 0.0)
-            spread = _filled(spread, spread > 0, 1.0)
+            # Under Box-Cox, m and s are in proportion to the level of y already.
+            level = np.abs(location) if self.method != "box-cox" else np.zeros(n)
+            spread = _spreads(spread, level)
         table = np.stack([power, unit, location, spread], axis=1)
         if self.by == "series":
             typical = np.median(table[count > 0], axis=0) if len(y) else np.array([1.0, 1, 0, 1])
@@ -465,6 +468,17 @@ def _filled(values: np.ndarray, useful: np.ndarray, default: float) -> np.ndarra
     """Return values, with the median of the useful ones in place of the others."""
     typical = float(np.median(values[useful])) if useful.any() else default
     return np.where(useful, values, typical)
+
+
+def _spreads(spread: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return the spreads, with one for each series that has none: by its level, if it has one."""
+    moves = spread > 0
+    result = _filled(spread, moves, 1.0)
+    told = moves & (level > 0)
+    if told.any():
+        share = float(np.median(spread[told] / level[told]))
+        result = np.where(~moves & (level > 0), np.minimum(level * share, result), result)
+    return result
 
 
 def _log_of_inverse(g: np.ndarray, power: Any) -> np.ndarray:

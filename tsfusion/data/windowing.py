@@ -154,7 +154,7 @@ def make_windows(
         rows,
         encoder.timeline,
         codes,
-        Units(pd.Series(1.0, rows.labels), 1.0, 0.0),
+        Units(pd.Series(1.0, rows.labels), 1.0, 0.0, 0.0),
         n_observed_real=len(roles.observed_real),
         n_observed_categorical=len(roles.observed_categorical),
         release=True,

@@ -226,11 +226,11 @@ def fallback_scale(
     values[~known] = 0
     mean = values.sum(axis=1) / count
     spread = np.sqrt((np.where(known, values - mean[:, None], 0) ** 2).sum(axis=1) / count)
-    # The user's zero in network units, and what is typical there.
-    zero = panel.offset[series[at]] / panel.unit[series[at]]
-    level, typical = np.abs(zero + mean), np.abs(zero + panel.fallback[series[at]])
-    lower = (level > 0) & (typical > level) & panel.levels_tell
-    share = np.where(lower, level / np.maximum(typical, TINY), 1.0)
+    # The level in network units, and the one at which their unit is usual.
+    unit = panel.unit[series[at]]
+    level, usual = np.abs(panel.offset[series[at]] / unit + mean), panel.usual_level / unit
+    lower = (level > 0) & (usual > level)
+    share = np.where(lower, level / np.maximum(usual, TINY), 1.0)
     equal = spread <= CONSTANT * np.abs(values).max(axis=1, initial=0)
     small = np.maximum(share, TINY) / count if constant else 1.0
     own = np.where(equal, 1, spread) ** ((count - 1) / count)

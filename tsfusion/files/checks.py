@@ -155,7 +155,8 @@ def _check_units(units: Units) -> None:
     good = good and np.isfinite(values).all() and (values > 0).all()
     _expect(good, "units above 0 of the series", values)
     _expect(_positive(units.typical_unit), "a unit above 0", units.typical_unit)
-    _expect(math.isfinite(units.typical_level), "a finite level", units.typical_level)
+    for level in (units.typical_level, units.usual_level):
+        _expect(math.isfinite(level), "a finite level", level)
     if units.scaler is not None:
         _check_scaler(units.scaler)
 

@@ -127,7 +127,7 @@ CLASSES: dict[str, tuple[type, dict[str, Any]]] = {
         Units,
         {
             "unit": pd.Series, "typical_unit": float, "typical_level": float,
-            "scaler": (TargetScaler, _MAYBE),
+            "usual_level": float, "scaler": (TargetScaler, _MAYBE),
         },
     ),
     "Fitted": (

@@ -77,9 +77,8 @@ class Graph:
         past = (target - offset) / unit
         window = self._window(inputs, past)
         window["fallback_loc"] = tf.cast((typical - offset) / unit, tf.float32)[:, 0]
-        spread = _own_spread(
-            past, (offset / unit)[:, 0], (typical / unit)[:, 0], fitted.units.levels_tell
-        )
+        usual = fitted.units.usual_level
+        spread = _own_spread(past, (offset / unit)[:, 0], (usual / unit)[:, 0])
         window["fallback_scale"] = tf.where(unknown, tf.cast(spread, tf.float32), 1.0)
         values = tf.cast(self._model(window, training=False), tf.float64)
         eye = np.eye(len(fitted.levels))
@@ -314,7 +313,7 @@ def _by_series(contract: Contract, values: np.ndarray, typical: float) -> Any:
     return tf.constant(np.append(typical, values).astype(np.float64))
 
 
-def _own_spread(past: Any, zero: Any, typical: Any, levels_tell: bool) -> Any:
+def _own_spread(past: Any, zero: Any, usual: Any) -> Any:
     """Return (B,) what `tsfusion.data.windows.fallback_scale` makes of windows (B, T)."""
     # It takes the window as the network sees it.
     past = _float(tf.cast(past, tf.float32))
@@ -325,8 +324,8 @@ def _own_spread(past: Any, zero: Any, typical: Any, levels_tell: bool) -> Any:
     mean = tf.reduce_sum(values, axis=1) / count
     away = tf.where(known, values - mean[:, None], none)
     spread = tf.sqrt(tf.reduce_sum(away * away, axis=1) / count)
-    level, usual = tf.abs(zero + mean), tf.abs(typical)
-    lower = (level > 0) & (usual > level) & levels_tell
+    level = tf.abs(zero + mean)
+    lower = (level > 0) & (usual > level)
     share = tf.where(lower, level / tf.maximum(usual, TINY), one)
     equal = spread <= CONSTANT * tf.reduce_max(tf.abs(values), axis=1)
     own = tf.pow(tf.where(equal, one, spread), (count - 1) / count)
