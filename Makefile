@@ -1,6 +1,6 @@
 # Two commands do everything on a machine with Python 3.11+ and a package registry:
 #   make demo    fit, forecast and explain on data that comes with the package
-#   make test    the tests, on TensorFlow and then on JAX and PyTorch
+#   make test    the tests, on TensorFlow, JAX and PyTorch, and on the oldest releases allowed
 # CONTRIBUTING.md lists the others.
 # make test-browser opens reports in Chromium (Debian's is installed if there is none).
 # Each makes .venv and installs what it needs; a second run installs nothing.
@@ -9,7 +9,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
+PYTEST_ON = OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(1)/python -m pytest -n 2 --dist worksteal -q
+PYTEST := $(call PYTEST_ON,$(BIN))
+PYTEST_MIN := $(call PYTEST_ON,.venv-min/bin)
+# What hangs on releases of NumPy, pandas and scikit-learn the most.
+ON_OLDEST := tests/data tests/test_scikit_learn.py tests/test_files.py
 
 .PHONY: demo test test-fast test-minimum test-browser lint format docs notebooks bench wheel clean
 
@@ -20,6 +24,8 @@ test: $(VENV)/.test
 	$(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) -m "backends and not heavy" tests
 	KERAS_BACKEND=torch $(PYTEST) -m backends tests
+	$(MAKE) --no-print-directory .venv-min/.done
+	KERAS_BACKEND=torch $(PYTEST_MIN) -m "not slow" $(ON_OLDEST)
 
 test-fast: $(VENV)/.test
 	$(PYTEST) -m "not slow" -x
@@ -36,9 +42,9 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The oldest releases that pyproject.toml allows, in an environment of its own.
+# All quick tests on the oldest releases that pyproject.toml allows of what the package needs.
 test-minimum: .venv-min/.done
-	TF_CPP_MIN_LOG_LEVEL=3 OMP_NUM_THREADS=1 .venv-min/bin/python -m pytest -q -n 2 --dist worksteal -m "not slow" tests
+	KERAS_BACKEND=torch $(PYTEST_MIN) -m "not slow" tests
 
 docs: $(VENV)/.docs
 	PYTHONPATH=tools $(BIN)/python -m zensical build --strict --clean
@@ -85,8 +91,11 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(PIP) -e ".[docs]"
 	touch $@
 
-.venv-min/.done: pyproject.toml | $(BIN)/python
-	$(PIP) uv
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-min
-	$(BIN)/uv pip install --quiet --python .venv-min/bin/python --resolution lowest-direct -e ".[test]"
+# The oldest releases, before those of .venv.
+.venv-min/.done: pyproject.toml tools/minimum.py | $(VENV)/.test
+	rm -rf .venv-min
+	$(PYTHON) -m venv .venv-min
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > $$(.venv-min/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/newest.pth
+	.venv-min/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: $$($(BIN)/python tools/minimum.py)
 	touch $@

@@ -1,9 +1,11 @@
 """`show_versions` says what is there, and imports none of it."""
 
 import os
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +55,11 @@ def test_nothing_heavy_is_imported(tmp_path, environment, file, expected):
     lines = done.stdout.splitlines()
     assert lines[-1] == "[]"
     assert f"keras backend     {expected}" in lines
+
+
+def test_the_oldest_releases_are_the_lower_bounds_that_are_not_installed():
+    tools = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "minimum.py"))
+    present = version("pytest")
+    assert tools["oldest"](["pytest>=1.0,<99", f"pytest>={present}"]) == ["pytest==1.0"]
+    with pytest.raises(ValueError, match="expected one lower bound, received 'pytest'"):
+        tools["oldest"](["pytest"])

@@ -267,6 +267,25 @@ def test_a_file_of_options_is_as_good_as_flags(folder, eager):
     assert "'targets'" in told.stderr
 
 
+def test_every_command_with_options_takes_them_from_a_file(folder, tmp_path):
+    for name, command in main.commands.items():
+        has = any("--config" in option.opts for option in command.params)
+        assert has == (name != "demo"), name
+    (tmp_path / "options.toml").write_text("horizon = 2\nquantiles = [0.2, 0.5]\njson = true\n")
+    asked = (
+        "forecast",
+        folder / "model.tsf",
+        folder / "future.csv",
+        "--config",
+        tmp_path / "options.toml",
+    )
+    found = json.loads(run(*asked).stdout)
+    assert {*found[0]} >= {"q0.2", "q0.5"}
+    flags = ("--horizon", 2, "--quantiles", "0.2,0.5", "--json")
+    assert found == json.loads(run(*asked[:3], *flags).stdout)
+    assert len(found) == 2 * len(json.loads(run(*asked, "--horizon", 1).stdout))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -269,6 +269,7 @@ def fit(data: str, output: str, quiet: bool, as_json: bool, **options: Any) -> N
 @_QUANTILES
 @_OUT
 @_JSON
+@_CONFIG
 def forecast(
     model: str, future: str | None, history: str | None, horizon: int | None,
     quantiles: list[float] | None, output: str | None, as_json: bool,
@@ -310,6 +311,7 @@ _TABLES = {
 @click.option("--max-windows", type=click.IntRange(1), default=64, show_default=True)
 @_OUT
 @_JSON
+@_CONFIG
 def explain(
     model: str, data: str | None, table: str, checks: str | None, max_windows: int,
     output: str | None, as_json: bool,
@@ -358,6 +360,7 @@ def explain(
 @click.option("--max-windows", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--max-series", type=click.IntRange(1), default=50, show_default=True)
 @click.option("-o", "--output", required=True, help="The HTML file to write.")
+@_CONFIG
 def report(
     model: str, future: str | None, backtest: str | None, title: str | None, checks: str,
     attribution: bool, max_windows: int, max_series: int, output: str,
@@ -411,6 +414,7 @@ def _methods(fitted: Any, attribution: bool) -> list[str]:
 )
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
 @click.option("-o", "--output", required=True, help="The ONNX file, or the folder, to write.")
+@_CONFIG
 def export(model: str, format: str, overwrite: bool, output: str) -> None:
     """Write a model file as a graph for serving, which needs nothing of this package.
 
@@ -495,6 +499,7 @@ def backtest(
     help="Add DATA to the known history as well.",
 )
 @_MODEL_OUT
+@_CONFIG
 def calibrate(
     model: str, data: str, method: str, coverage: str, update: bool, output: str
 ) -> None:  # fmt: skip
@@ -518,6 +523,7 @@ def calibrate(
 @click.argument("model")
 @click.argument("data")
 @_MODEL_OUT
+@_CONFIG
 def update(model: str, data: str, output: str) -> None:
     """Add the rows of DATA to the history that a model file knows; nothing is trained.
 
@@ -536,6 +542,7 @@ def update(model: str, data: str, output: str) -> None:
 @main.command()
 @click.argument("file")
 @_JSON
+@_CONFIG
 def inspect(file: str, as_json: bool) -> None:
     """Say what a model file holds, without making the network.
 
@@ -572,6 +579,7 @@ def inspect(file: str, as_json: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a folder of buckets that is there.")
 @click.option("-o", "--output", required=True, help="The folder to write.")
 @_JSON
+@_CONFIG
 def relayout(
     source: tuple[str, ...], series: list[str], time: str, n_buckets: int | None,
     rows_per_bucket: int | None, max_memory: str, overwrite: bool, output: str, as_json: bool,

@@ -477,7 +477,8 @@ def _spreads(spread: np.ndarray, level: np.ndarray) -> np.ndarray:
     told = moves & (level > 0)
     if told.any():
         share = float(np.median(spread[told] / level[told]))
-        result = np.where(~moves & (level > 0), np.minimum(level * share, result), result)
+        own = level * share
+        result = np.where(~moves & (own > 0), np.minimum(own, result), result)
     return result
 
 
