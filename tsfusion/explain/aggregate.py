@@ -11,7 +11,7 @@ import pandas as pd
 
 from tsfusion.data.encoder import Rows
 from tsfusion.data.windows import evenly_spaced
-from tsfusion.explain.attribution import Task, attribute, level_weights
+from tsfusion.explain.attribution import Task, attribute, level_weights, steps_asked
 from tsfusion.explain.averages import AverageExplanation, group_sizes, lag_patterns
 from tsfusion.explain.build import Variables, branches_of
 from tsfusion.explain.donors import Donors
@@ -75,8 +75,7 @@ class _Sums:
         fitted = self.fitted
         shape = (len(part.windows), fitted.horizon)
         # No head is kept; a step of a window that is not asked for counts for nothing.
-        asked = np.zeros(shape, bool)
-        asked[part.window, part.step - 1] = True
+        asked = steps_asked(*shape, part.window, part.step)
         every = np.indices(shape).reshape(2, -1)
         self.branches = branches_of(
             self.model.network, seen.outputs, fitted.context_length, every[0], every[1] + 1

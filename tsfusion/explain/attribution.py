@@ -15,7 +15,9 @@ from tsfusion.explain.donors import Batch, Donors
 from tsfusion.explain.gradients import runner, slopes
 from tsfusion.prediction import Fitted
 
-__all__ = ["Attribution", "Task", "attribute", "level_weights", "run_in_chunks"]
+__all__ = [
+    "Attribution", "Task", "attribute", "level_weights", "run_in_chunks", "steps_asked",
+]  # fmt: skip
 
 # Samples in one pass through the network; memory is bounded by it.
 _PASSES = 512
@@ -106,6 +108,11 @@ class Task:
         ahead = self.in_user_units(entry, values + 1e-4)
         return (ahead - self.in_user_units(entry, values - 1e-4)) / 2e-4
 
+    @property
+    def asked(self) -> np.ndarray:
+        """(W, H) whether each step of each window is explained."""
+        return steps_asked(len(self.windows), self.fitted.horizon, self.window, self.step)
+
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Return (E,) the spread of each forecast's window in the user's units.
 
@@ -120,6 +127,19 @@ class Task:
     def forecasts(self, inputs: Batch) -> np.ndarray:
         """Return (B, H) the quantile asked for, in network units."""
         return run_in_chunks(self.model, inputs).astype(np.float64) @ self.weights
+
+
+def steps_asked(size: int, horizon: int, window: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return (size, horizon) whether each step is one of the given ones (E,).
+
+    Examples
+    --------
+    >>> steps_asked(2, 3, np.array([0, 1]), np.array([1, 3])).astype(int).tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
+    asked = np.zeros((size, horizon), bool)
+    asked[window, step - 1] = True
+    return asked
 
 
 def level_weights(levels: tuple[float, ...], quantile: float) -> np.ndarray:

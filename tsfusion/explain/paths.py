@@ -100,9 +100,7 @@ def knock_out(task: Task, rng: np.random.Generator) -> pd.DataFrame:
             f"methods: 'paths' needs a network with paths to knock out; {type(network).__name__} "
             "has none. Leave 'paths' out."
         )
-    asked = np.zeros((len(task.windows), task.fitted.horizon), bool)
-    asked[task.window, task.step - 1] = True
-    truth = Truth.of(task.panel, task.windows, asked, task.fitted.levels)
+    truth = Truth.of(task.panel, task.windows, task.asked, task.fitted.levels)
     whole = run_in_chunks(task.model, task.batch).astype(np.float64)
     entry, at = np.arange(len(task.window)), (task.window, task.step - 1)
     forecast = task.in_user_units(entry, whole[at] @ task.weights)

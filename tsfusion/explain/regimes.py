@@ -106,8 +106,7 @@ def find_regimes(
     task: Task, outputs: dict[str, np.ndarray], reference: Reference, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return (W rows) ``distance``, ``threshold`` and ``unusual`` of each window explained."""
-    asked = np.zeros((len(task.windows), task.fitted.horizon), bool)
-    asked[task.window, task.step - 1] = True
+    asked = task.asked
     known = _patterns(reference.outputs)
     mean = known.mean(axis=0, dtype=np.float64)
     steps = np.broadcast_to(asked.any(axis=0), (len(known), asked.shape[1]))

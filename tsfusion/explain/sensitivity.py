@@ -15,7 +15,7 @@ from keras import ops
 from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, evenly_spaced, gather
-from tsfusion.explain.attribution import run_in_chunks
+from tsfusion.explain.attribution import run_in_chunks, steps_asked
 from tsfusion.explain.donors import first_steps, whole_windows
 from tsfusion.explain.parts import Part
 from tsfusion.prediction import Fitted
@@ -60,8 +60,7 @@ class Changes:
     @classmethod
     def of(cls, fitted: Fitted, part: Part, inputs: Inputs, quantiles: np.ndarray) -> Changes:
         """Keep what the network was given and gave, (W, H, Q)."""
-        asked = np.zeros((len(part.windows), fitted.horizon), bool)
-        asked[part.window, part.step - 1] = True
+        asked = steps_asked(len(part.windows), fitted.horizon, part.window, part.step)
         median = quantiles[:, :, fitted.median]
         return cls(inputs, median, asked, first_steps(part.panel, part.windows), fitted.median)
 

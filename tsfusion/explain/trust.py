@@ -102,8 +102,7 @@ def _necessity(
 ) -> tuple:
     """The loss when the horizon looks at everything alike, by the loss as it is."""
     fitted = task.fitted
-    asked = np.zeros((len(task.windows), fitted.horizon), bool)
-    asked[task.window, task.step - 1] = True
+    asked = task.asked
     truth = Truth.of(task.panel, task.windows, asked, fitted.levels)
     batch, whole, where = task.batch, quantiles, "the windows explained"
     if truth.useful.sum() < min(_LEAST_WINDOWS, len(donors.windows)):
