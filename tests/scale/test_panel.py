@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROLES, SMALL, grid, small_panel
-from tsfusion import BeyondHorizonWarning, DataWarning, FusionForecaster
+from tsfusion import BeyondHorizonWarning, DataWarning, FusionForecaster, evaluate
 from tsfusion.scale import (
     backtest_panel,
     explain_panel,
@@ -160,6 +160,8 @@ def test_a_backtest_sees_nothing_of_its_window(table, path):
         "store",
         "cutoff",
         "date",
+        "step",
+        "model",
         "y",
         "mean",
         "q0.1",
@@ -179,6 +181,12 @@ def test_a_backtest_sees_nothing_of_its_window(table, path):
             np.testing.assert_allclose(part[name], expected[name], rtol=1e-5)
         truth = window.sort_values(KEYS)["sales"].to_numpy()
         np.testing.assert_array_equal(part["y"].to_numpy(), truth)
+    days = (found["date"] - found["cutoff"]).dt.days
+    np.testing.assert_array_equal(found["step"], days + 1)
+    score = evaluate(found, metrics="mae", by="step")
+    assert score["model"].tolist() == ["FusionForecaster"] * 2
+    by_hand = (found["y"] - found["mean"]).abs().groupby(found["step"]).mean()
+    np.testing.assert_allclose(score["mae"], by_hand)
     before = table["date"] < cutoffs[0]
     changed = table.assign(
         sales=table["sales"].where(before, 99.0), weather=table["weather"].where(before, 9.0)
@@ -318,7 +326,9 @@ def test_a_calibrated_model_gives_its_own_corrections(table, tmp_path):
         pd.testing.assert_frame_equal(predict_panel(one, tmp_path / "model"), expected, rtol=1e-5)
     found = backtest_panel(known, tmp_path / "model", cutoffs=["2024-02-07"])
     pd.testing.assert_frame_equal(
-        found.drop(columns=["cutoff", "y"]), predict_panel(known, tmp_path / "model"), rtol=1e-5
+        found.drop(columns=["cutoff", "step", "model", "y"]),
+        predict_panel(known, tmp_path / "model"),
+        rtol=1e-5,
     )
 
 

@@ -153,10 +153,11 @@ def backtest_panel(
     Returns
     -------
     DataFrame
-        One row per cutoff, series and time: the series columns, ``cutoff``, the time, ``y``,
-        ``mean`` and quantiles. Series without a known target before a cutoff, and rows that the
-        table lacks, are left out; where forecasts need the known values of such a row, they take
-        those of the row before, with a `DataWarning`.
+        As that of `tsfusion.backtest`, so that `tsfusion.evaluate` takes it: one row per cutoff,
+        series and time, of the series columns, ``cutoff``, the time, ``step`` (1 at the cutoff),
+        ``model``, ``y``, ``mean`` and quantiles. Series without a known target before a cutoff, and
+        rows that the table lacks, are left out; where forecasts need the known values of such a
+        row, they take those of the row before, with a `DataWarning`.
 
     Raises
     ------
@@ -180,7 +181,7 @@ def backtest_panel(
     ...     model.save(path)
     ...     found = backtest_panel(table, path, cutoffs=[cutoff])
     >>> found.columns.tolist(), len(found)
-    (['series', 'cutoff', 'date', 'y', 'mean', 'q0.1', 'q0.5', 'q0.9'], 4)
+    (['series', 'cutoff', 'date', 'step', 'model', 'y', 'mean', 'q0.1', 'q0.5', 'q0.9'], 4)
     """
     model = load_model(path, time_features)
     table = as_frame(frame)
@@ -193,10 +194,12 @@ def backtest_panel(
             f"one with freq={model.freq_!r}."
         )
     steps = model._steps(horizon)
-    own = ["cutoff", "y", "mean", *quantile_names(levels)]
+    own = ["cutoff", "step", "model", "y", "mean", *quantile_names(levels)]
     check_result_columns((*roles.series, roles.time_label), own)
     names = ["cutoff", roles.time_label, *own[1:]]
-    nothing = _no_rows(model, names[2:])
+    nothing = _no_rows(model, own[3:]).assign(
+        step=np.zeros(0, np.int64), model=pd.Series([], dtype="str")
+    )
     parts = [nothing.assign(cutoff=nothing[roles.time_label])]
     n_filled = 0
     if len(table):
@@ -221,6 +224,8 @@ def backtest_panel(
             part = _answered(model, window, past, levels)[: int(asked.sum())]
             part["cutoff"] = timeline.times(np.full(len(part), start))
             part["y"] = rows.target[asked]
+            part["step"] = rows.ordinal[asked] - start + 1
+            part["model"] = type(model).__name__
             order = np.lexsort((rows.ordinal[asked], rows.series[asked]))
             parts.append(part.iloc[order])
     if n_filled:
