@@ -846,7 +846,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         -----
         Of the paths, exactly k in P lie below the quantile of level k / P at every step. With
         ``coverage="path"``, too, the paths are those of the quantiles for single steps. Paths of
-        different series are drawn apart: path 3 of one tells nothing of path 3 of another.
+        different series are drawn apart: path 3 of one tells nothing of path 3 of another. What a
+        series gets by one seed does not hang on the series beside it.
 
         References
         ----------
@@ -867,6 +868,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         (2,)
         """
         check_is_fitted(self)
+        from tsfusion.uncertainty.calibration import code_outside
+
         if isinstance(n_paths, bool) or not isinstance(n_paths, Integral) or n_paths < 1:
             raise ValueError(f"n_paths: expected an integer >= 1, received {n_paths!r}.")
         calibration = self._calibration
@@ -875,7 +878,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 "simulate: expected a calibrated forecaster, for the paths follow the errors of "
                 "past forecasts. Call calibrate() first."
             )
-        random = check_random_state(random_state)
+        seed = int(check_random_state(random_state).randint(2**31))
         self._check_result(["path", "value"])
         memory, rows = self._following(future, None, context)
         plan = plan_rows(self._fitted, memory, rows)
@@ -885,8 +888,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"received step {int(plan.step.max())}. Pass fewer rows."
             )
 
+        # Series not in memory have one code, and draws of their own.
+        key = code_outside(plan.panel.labels)[plan.windows.series[plan.window]]
+
         def drawn(values: np.ndarray) -> np.ndarray:
-            return calibration.paths(values, self._codes(plan), plan.step, int(n_paths), random)
+            codes = self._codes(plan)
+            return calibration.paths(values, codes, plan.step, int(n_paths), seed, key)
 
         values = forecast_rows(self._fitted, self.model_, plan, beyond="nan", further=drawn)
         table = pd.DataFrame(self._keys(rows)).loc[np.repeat(np.arange(len(rows)), n_paths)]

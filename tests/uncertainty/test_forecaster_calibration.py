@@ -318,6 +318,26 @@ def test_paths_are_tidy_seeded_and_spread_as_the_quantiles(model, table):
         assert len(one) == 3 * H
 
 
+def test_paths_of_a_series_hang_on_nothing_beside_it(model, table):
+    model.calibrate(before(table, 90, 60))
+    rows, past = ahead(table, 60), before(table, 60)
+    paths = model.simulate(rows, n_paths=60, random_state=0)
+    of_one = rows[rows["store"] == "s1"]
+    alone = model.simulate(of_one, n_paths=60, random_state=0)
+    expected = paths[paths["store"] == "s1"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, expected, rtol=1e-6)
+
+    def twins(table):
+        one = table[table["store"] == "s1"]
+        return pd.concat([one.assign(store=name) for name in ("new", "other")])
+
+    # Of equal histories, not in memory: forecast alike, drawn apart.
+    found = model.simulate(twins(rows), n_paths=60, random_state=0, context=twins(past))
+    first, second = (part["value"].to_numpy() for _, part in found.groupby("store"))
+    np.testing.assert_allclose(first.mean(), second.mean(), rtol=1e-2)
+    assert np.corrcoef(first.reshape(60, H)[:, 0], second.reshape(60, H)[:, 0])[0, 1] < 0.5
+
+
 def test_paths_are_of_the_horizon_at_most(model, table):
     model.calibrate(before(table, 90, 60))
     more = before(table, 60 + H + 1, 60)

@@ -58,7 +58,7 @@ def test_marginals_of_paths_are_the_quantiles():
     forecast = 0.5 * np.sqrt(steps)[:, None] * ndtri(LEVELS)
     calibration = calibrated(random_walk(600, 6, 0), forecast)
     zero = np.zeros(6, int)
-    paths = calibration.paths(forecast, zero, steps, 200, np.random.RandomState(0))
+    paths = calibration.paths(forecast, zero, steps, 200, 0)
     asked = [0.05, 0.1, 0.25, 0.5, 0.77, 0.95]
     quantiles = calibration.quantiles(forecast, zero, steps, asked)
     below = (paths[:, None, :] <= quantiles[:, :, None]).sum(axis=-1)
@@ -71,7 +71,7 @@ def test_sums_of_paths_cover(coverage):
     steps = np.arange(1, 9)
     forecast = 0.5 * np.sqrt(steps)[:, None] * ndtri(LEVELS)
     calibration = calibrated(random_walk(1500, 8, 0), forecast)
-    paths = calibration.paths(forecast, np.zeros(8, int), steps, 1500, np.random.RandomState(0))
+    paths = calibration.paths(forecast, np.zeros(8, int), steps, 1500, 0)
     low, high = np.quantile(paths.sum(axis=0), [(1 - coverage) / 2, (1 + coverage) / 2])
     sums = random_walk(4000, 8, 1).sum(axis=1)
     assert abs(((sums >= low) & (sums <= high)).mean() - coverage) < 0.03
@@ -84,12 +84,12 @@ def test_paths_past_the_horizon_and_without_origins_are_refused():
     calibration = calibrated(random_walk(30, 3, 0), forecast)
     values = np.tile(ndtri(LEVELS), (4, 1))
     with pytest.raises(ValueError, match="at most the 3 steps"):
-        calibration.paths(values, np.zeros(4, int), np.arange(1, 5), 5, np.random.RandomState(0))
+        calibration.paths(values, np.zeros(4, int), np.arange(1, 5), 5, 0)
     errors = random_walk(3, 3, 0)
     errors[:2, 1] = np.nan
     few = calibrated(errors, forecast)
     with pytest.raises(ValueError, match="at least two calibration origins"):
-        few.paths(forecast, np.zeros(3, int), np.arange(1, 4), 5, np.random.RandomState(0))
+        few.paths(forecast, np.zeros(3, int), np.arange(1, 4), 5, 0)
 
 
 def test_paths_are_those_of_single_steps_where_bands_cover_paths():
@@ -99,7 +99,7 @@ def test_paths_are_those_of_single_steps_where_bands_cover_paths():
         Calibration.start(
             np.zeros(300, int), np.arange(300), errors[..., None] - forecast, LEVELS, n_series=1,
             coverage=coverage,
-        ).paths(forecast, np.zeros(3, int), np.arange(1, 4), 50, np.random.RandomState(0))
+        ).paths(forecast, np.zeros(3, int), np.arange(1, 4), 50, 0)
         for coverage in ("step", "path")
     ]  # fmt: skip
     np.testing.assert_array_equal(*found)
@@ -108,9 +108,16 @@ def test_paths_are_those_of_single_steps_where_bands_cover_paths():
 def test_series_are_drawn_apart_and_levels_uniform():
     calibration = calibrated(random_walk(400, 2, 0), np.tile(ndtri(LEVELS), (2, 1)), n_series=2)
     values = np.tile(ndtri(LEVELS), (4, 1))
-    paths = calibration.paths(
-        values, np.array([0, 0, -1, -1]), np.array([1, 2, 1, 2]), 400, np.random.RandomState(0)
-    )
+    codes, steps = np.array([0, 0, -1, -1]), np.array([1, 2, 1, 2])
+    paths = calibration.paths(values, codes, steps, 400, 0)
     assert np.corrcoef(paths)[0, 1] > 0.5
     assert abs(np.corrcoef(paths)[0, 2]) < 0.2
+    # Two series that are not in memory, in any order and company.
+    key = np.array([-7, -7, 5, 5])
+    apart = calibration.paths(values, np.full(4, -1), steps, 400, 0, key)
+    assert abs(np.corrcoef(apart)[0, 2]) < 0.2
+    turned = calibration.paths(values, np.full(4, -1), steps[::-1], 400, 0, key[::-1])
+    np.testing.assert_array_equal(turned[::-1], apart)
+    alone = calibration.paths(values[:2], np.full(2, -1), steps[:2], 400, 0, key[2:])
+    np.testing.assert_array_equal(alone, apart[2:])
     assert ndtr(0) == 0.5

@@ -253,23 +253,27 @@ class Calibration:
         return interpolate_quantiles(curve, self._asked, asked)
 
     def paths(
-        self, values: np.ndarray, series: np.ndarray, step: np.ndarray, n_paths: int,
-        random: np.random.RandomState,
+        self, values: np.ndarray, series: np.ndarray, step: np.ndarray, n_paths: int, seed: int,
+        key: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
         """Return sample paths: calibrated at each step, dependent over steps as past errors were.
 
         Parameters
         ----------
         values, series, step
-            As in `quantiles`; the rows of one series are steps of one forecast.
+            As in `quantiles`.
         n_paths : int
             P.
-        random : RandomState
+        seed : int
+            From 0 to 2^32 - 1.
+        key : ndarray of int64, shape (R,), default=None
+            The forecast that each row is a step of, of which the draws hang and on the seed alone.
+            None where each series has one, and all are in memory.
 
         Returns
         -------
         ndarray, shape (R, P)
-            Column p holds path p of each series. Paths of different series are independent.
+            Column p holds path p of each forecast. Paths of different forecasts are independent.
 
         Raises
         ------
@@ -285,10 +289,14 @@ class Calibration:
         uniforms = np.empty((len(step), n_paths))
         group = self.group[series]
         templates = {row: self._template(row, last) for row in np.unique(group)}
-        for code in np.unique(series):
-            rows = np.flatnonzero(series == code)
-            template = templates[group[rows[0]]]
-            drawn = dependent_uniforms(template, n_paths, random)
+        key = np.asarray(series if key is None else key, np.int64)
+        order = np.argsort(key, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+            if len(rows) == 0:
+                continue
+            parts = np.array([key[rows[0]]]).view(np.uint32)
+            random = np.random.RandomState([seed, *parts.tolist()])
+            drawn = dependent_uniforms(templates[group[rows[0]]], n_paths, random)
             uniforms[rows] = drawn.T[step[rows] - 1]
         return quantiles_at(curve, self.grid, uniforms)
 
