@@ -198,7 +198,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         (``MirroredStrategy``). Without dropout, the result is that of one device with the same
         ``batch_size``, which is shared out. Files do not hold it.
     verbose : int, default=1
-        0: nothing; 1: a progress line on a terminal; 2: a line per epoch on standard error.
+        0: nothing; 1: a progress line on a terminal, of `fit` and of whatever else takes over two
+        seconds; 2: a line per epoch on standard error.
     random_state : int, RandomState or None, default=None
         Seed of weights, dropout and batches: same seed, same machine, same numbers. None takes
         other seeds in every fit; NumPy's and Python's own random states are left alone.
@@ -763,8 +764,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         if most is None:
             most, wanted = affordable(memory, first, wanted, horizon)
         series, origin, scores = score_origins(
-            self._fitted, self.model_, memory, first, wanted, until=until, most=int(most)
-        )
+            self._fitted, self.model_, memory, first, wanted, until=until, most=int(most),
+            verbose=self.verbose,
+        )  # fmt: skip
         n_series = len(self._memory.labels)
         # Of series that are new the labels tell, until `update` brings them into the memory.
         codes = np.append(np.arange(n_series), code_outside(memory.labels[n_series:]))
@@ -895,7 +897,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             codes = self._codes(plan)
             return calibration.paths(values, codes, plan.step, int(n_paths), seed, key)
 
-        values = forecast_rows(self._fitted, self.model_, plan, beyond="nan", further=drawn)
+        values = forecast_rows(
+            self._fitted, self.model_, plan, beyond="nan", further=drawn, verbose=self.verbose
+        )
         table = pd.DataFrame(self._keys(rows)).loc[np.repeat(np.arange(len(rows)), n_paths)]
         table["path"] = np.tile(np.arange(n_paths), len(rows))
         table["value"] = values[:, len(self.levels_) :].ravel()
@@ -1000,8 +1004,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             return raw[:, :0]
 
         forecast = forecast_rows(
-            self._fitted, self.model_, plan, beyond="nan", further=kept
-        )  # fmt: skip
+            self._fitted, self.model_, plan, beyond="nan", further=kept, verbose=self.verbose
+        )
         place = plan.windows.origin[plan.window] + plan.step - 1
         truth = plan.panel.real[place, 0] / plan.spread(self._fitted.context_length)
         errors = truth[:, None] - values
@@ -1183,7 +1187,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
 
         asked = Asked.of(
             self._fitted.horizon, random_state=self.random_state,
-            xla=self.jit_compile is not False, **options,
+            xla=self.jit_compile is not False, verbose=int(self.verbose), **options,
         )  # fmt: skip
         return named_apart(self._fitted), asked
 
@@ -1568,8 +1572,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         oldest = memory.ordinal[np.maximum(at - self._fitted.horizon, start).clip(0)]
         first = np.maximum(first, oldest)
         series, origin, scores = score_origins(
-            self._fitted, self.model_, memory, first, wanted, most=calibration.window
-        )
+            self._fitted, self.model_, memory, first, wanted, most=calibration.window,
+            verbose=self.verbose,
+        )  # fmt: skip
         known = pd.MultiIndex.from_arrays([calibration.series, calibration.origin])
         again = pd.MultiIndex.from_arrays([series, origin]).isin(known)
         kept = again | (origin >= new[series])
@@ -1734,7 +1739,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self._check_horizon(plan)
         calibration = self._calibration
         if calibration is None or not levels:
-            return forecast_rows(self._fitted, self.model_, plan, beyond=self.beyond, levels=levels)
+            return forecast_rows(
+                self._fitted, self.model_, plan, beyond=self.beyond, levels=levels,
+                verbose=self.verbose,
+            )  # fmt: skip
         series = self._codes(plan)
         short = calibration.shortfall(levels, series)
         if short is not None:
@@ -1744,8 +1752,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
             return calibration.quantiles(values, series, plan.step, levels)
 
         return forecast_rows(
-            self._fitted, self.model_, plan, beyond=self.beyond, further=calibrated
-        )
+            self._fitted, self.model_, plan, beyond=self.beyond, further=calibrated,
+            verbose=self.verbose,
+        )  # fmt: skip
 
     def _codes(self, plan: RowPlan) -> np.ndarray:
         """Return (R,) the series of planned rows as codes of the memory, -1 where it has none."""

@@ -19,6 +19,7 @@ import pandas as pd
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.panel import CalendarCodes, Panel, Units
 from tsfusion.data.windows import WindowIndex, fallback_scale, gather
+from tsfusion.progress import shown
 from tsfusion.quantiles import interpolate_quantiles
 
 __all__ = [
@@ -282,6 +283,7 @@ def in_batches(n: int) -> Iterator[tuple[int, int]]:
 def forecast_rows(
     fitted: Fitted, model: Any, plan: RowPlan, *, beyond: str,
     levels: Sequence[float] = (), further: Callable[[np.ndarray], np.ndarray] | None = None,
+    verbose: int = 0,
 ) -> np.ndarray:  # fmt: skip
     """Return (R, Q + L) quantiles of the planned rows in the user's units.
 
@@ -291,13 +293,15 @@ def forecast_rows(
 
     Past the horizon, ``beyond="roll"`` feeds the median forward; the spread at the end of one pass
     is added in quadrature to that of the next (independent errors). ``"nan"`` gives NaN there.
+    ``verbose`` is for `tsfusion.progress.shown`.
     """
     result = np.full((len(plan.step), len(fitted.levels)), np.nan)
     order = np.argsort(plan.window, kind="stable")
     bounds = np.searchsorted(plan.window[order], np.arange(len(plan.windows) + 1))
     deepest = np.zeros(len(plan.windows), np.int64)
     np.maximum.at(deepest, plan.window, plan.step)
-    for first, stop in in_batches(len(plan.windows)):
+    n = len(plan.windows)
+    for first, stop in shown(in_batches(n), n, "forecast", verbose):
         rows = order[bounds[first] : bounds[stop]]
         passes = 1
         if beyond == "roll":

@@ -96,7 +96,7 @@ class _Sums:
         task = Task(
             self.fitted, self.model, part.panel, part.windows, seen.batch, seen.scale[:, 0, 0],
             part.window, part.step, level_weights(self.fitted.levels, self.asked.quantile),
-            self.asked.xla,
+            self.asked.xla, self.asked.verbose,
         )  # fmt: skip
         values = attribute(task, self.donors, self.asked.baselines, self.asked.seed).values
         unit = task.spread(seen.quantiles[part.window, part.step - 1] @ task.weights)

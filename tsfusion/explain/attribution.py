@@ -14,6 +14,7 @@ from tsfusion.explain.curves import Curve
 from tsfusion.explain.donors import Batch, Donors
 from tsfusion.explain.gradients import runner, slopes
 from tsfusion.prediction import Fitted
+from tsfusion.progress import shown
 
 __all__ = [
     "Attribution", "Task", "attribute", "level_weights", "run_in_chunks", "steps_asked",
@@ -83,6 +84,8 @@ class Task:
         The quantile as a sum of the trained ones; see `level_weights`.
     xla : bool
         Whether TensorFlow may use XLA, where there is much to do.
+    verbose : int
+        As for `tsfusion.progress.shown`.
     """
 
     fitted: Fitted
@@ -95,6 +98,7 @@ class Task:
     step: np.ndarray
     weights: np.ndarray
     xla: bool = True
+    verbose: int = 0
 
     def in_user_units(self, entry: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return network values (R,) of forecasts ``entry`` (R,) in the user's units."""
@@ -380,8 +384,11 @@ class _Lines:
         names = [*reals, *(f"{role}_share" for role in roles)]
         run = slopes(self.task.model, names, size=_PASSES, samples=samples)
         failed = []
-        for first in range(0, len(pieces), per_pass):
-            some = pieces.take(slice(first, first + per_pass))
+        size = len(pieces)
+        spans = ((first, min(first + per_pass, size)) for first in range(0, size, per_pass))
+        what = "attribution" if distance is not None else "attribution, rough lines again"
+        for first, stop in shown(spans, size, what, self.task.verbose):
+            some = pieces.take(slice(first, stop))
             known = None if distance is None else distance[some.line]
             parts, error = self._integrals(some, run, values, roles, known)
             # The errors of many pieces of one line may have one sign.

@@ -84,7 +84,7 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
     series = windows.series
     task = Task(
         fitted, model, panel, windows, batch, scale[:, 0, 0], window, step,
-        level_weights(fitted.levels, asked.quantile), asked.xla,
+        level_weights(fitted.levels, asked.quantile), asked.xla, asked.verbose,
     )  # fmt: skip
     others = Others.of(fitted, model, memory)
     entry = np.arange(len(window))

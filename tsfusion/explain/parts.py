@@ -55,12 +55,14 @@ class Asked:
     baselines: int
     seed: int
     xla: bool = True
+    verbose: int = 0
     calibrated: Callable[[np.ndarray, pd.Index, np.ndarray], np.ndarray] | None = None
 
     @classmethod
     def of(
         cls, horizon: int, *, max_windows: Any, lags_of: Any, horizons: Any, quantile: Any,
         methods: Any, checks: Any, baselines: Any, random_state: Any, xla: bool = True,
+        verbose: int = 0,
     ) -> Asked:  # fmt: skip
         """Return the request, or raise ``ValueError`` about what is wrong with it."""
         for name, value in (("max_windows", max_windows), ("baselines", baselines)):
@@ -90,6 +92,7 @@ class Asked:
             # A generator would move on, and the next explanation would be another.
             seed=int(random_state) if _is_int(random_state) else 0,
             xla=xla,
+            verbose=verbose,
         )
 
     def keep(self, step: np.ndarray) -> np.ndarray:

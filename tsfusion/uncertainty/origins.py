@@ -13,6 +13,7 @@ from tsfusion.data.encoder import Rows
 from tsfusion.data.panel import Panel
 from tsfusion.data.windows import WindowIndex, ahead, fallback_scale, gather
 from tsfusion.prediction import Fitted, in_batches, run_model
+from tsfusion.progress import shown
 
 __all__ = ["affordable", "score_origins"]
 
@@ -57,7 +58,7 @@ def affordable(
 
 def score_origins(
     fitted: Fitted, model: Any, memory: Rows, first: np.ndarray, wanted: np.ndarray, *,
-    until: np.ndarray | None = None, most: int | None = None,
+    until: np.ndarray | None = None, most: int | None = None, verbose: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Forecast from every cutoff of some series, and compare with what came.
 
@@ -78,6 +79,8 @@ def score_origins(
         The last step of each series whose target counts; None for all.
     most : int, default=None
         The most origins per series: the last ones.
+    verbose : int, default=0
+        As for `tsfusion.progress.shown`.
 
     Returns
     -------
@@ -98,7 +101,8 @@ def score_origins(
         target = np.where(late, np.float32(np.nan), target)
     windows = _origins(panel, target, first[codes], fitted.horizon, most)
     scores = np.empty((len(windows), *shape[1:]), np.float32)
-    for start, stop in in_batches(len(windows)):
+    n = len(windows)
+    for start, stop in shown(in_batches(n), n, "calibrate", verbose):
         part = windows.take(np.arange(start, stop))
         batch = gather(panel, part, context_length=fitted.context_length, horizon=fitted.horizon)
         truth = ahead(target, panel, part, fitted.horizon)
