@@ -22,6 +22,13 @@ def test_the_versions_are_those_installed(capsys, monkeypatch):
     assert told["nosuch"] == "not installed  (extra: x)"
 
 
+def test_a_long_name_stands_apart_from_its_version(capsys, monkeypatch):
+    name = "a-package-with-a-long-name"
+    monkeypatch.setattr("tsfusion._versions._requirements", lambda: {"numpy": [], name: ["x"]})
+    tsfusion.show_versions()
+    assert f"{name} not installed" in capsys.readouterr().out
+
+
 def test_requirements_come_before_extras():
     from tsfusion._versions import _requirements
 

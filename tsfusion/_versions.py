@@ -40,7 +40,7 @@ def show_versions() -> None:
     print()
     for name, extras in _requirements().items():
         extra = f"  (extra: {', '.join(extras)})" if extras else ""
-        print(f"{name:<{width}}{_version(name)}{extra}")
+        print(f"{name:<{width - 1}} {_version(name)}{extra}")
 
 
 def _own() -> str:

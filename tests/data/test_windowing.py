@@ -326,3 +326,23 @@ def test_bad_frames():
         make_windows(shops().assign(sales=np.nan), **asked)
     with pytest.raises(ValueError, match="expected some row weight above 0"):
         make_windows(shops().assign(trust=0.0), sampling="weight", n_windows=2, **asked)
+
+
+def test_columns_of_one_name_are_refused():
+    table = pd.DataFrame({"t": range(8), "y": np.arange(8.0), "s": "a", "y[t]": 100.0})
+    windows = make_windows(
+        table, time="t", target="y", series="s", static=["y[t]"], context_length=3, horizon=2
+    )
+    with pytest.raises(ValueError, match=r"flatten: two columns would be called 'y\[t\]'"):
+        windows.flatten()
+    table = pd.DataFrame({"t": range(8), "y": np.arange(8.0), 1: 10.0, "1": 20.0})
+    windows = make_windows(table, time="t", target="y", known=[1, "1"], context_length=2, horizon=1)
+    with pytest.raises(ValueError, match="two columns would be called '1"):
+        windows.flatten()
+
+
+def test_no_window_may_be_taken():
+    table = pd.DataFrame({"t": range(8), "y": np.arange(8.0)})
+    windows = make_windows(table, time="t", target="y", context_length=2, horizon=1)
+    assert len(windows.take([])) == 0
+    assert len(windows.take(np.zeros(len(windows), bool))) == 0

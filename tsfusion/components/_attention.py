@@ -51,14 +51,25 @@ def either_mask(masks: Any) -> Any:
     return combined
 
 
-def bare(tensor: Any, *masks: Any) -> Any:
+def bare(tensor: Any, *masks: Any, own: Any = ()) -> Any:
     """Return ``tensor`` without the mask that Keras attached to it, if any mask is in play.
+
+    Steps that one of its ``own`` masks (each a tensor or None) leaves out become zeros: what stands
+    there, be it NaN, reaches neither a product nor a gradient.
 
     ``keras.layers.MultiHeadAttention`` reads that mask by itself (a masked query row then has no
     key at all: NaN on some backends) and deletes it from the tensor that it was handed, so that
     the next layer of the user would not see it. A copy has no mask and nothing to lose.
     """
-    return tensor if all(mask is None for mask in masks) else ops.copy(tensor)
+    own = [mask for i, mask in enumerate(own) if not any(mask is one for one in (None, *own[:i]))]
+    if not own:
+        return tensor if all(mask is None for mask in masks) else ops.copy(tensor)
+    for mask in own:
+        alive = ops.cast(mask, "bool")
+        for _ in range(len(tensor.shape) - len(mask.shape)):
+            alive = ops.expand_dims(alive, -1)
+        tensor = zero_dead_rows(tensor, alive)
+    return tensor
 
 
 def combine_masks(

@@ -139,8 +139,8 @@ class CrossAttention(Layer):
         """
         self._check_shapes(shapes_of(inputs))
         mask1, mask2 = split_masks(mask if mask is not None else inputs_mask, 2)
-        query = self.source1_dense(bare(inputs[0], mask1, mask2))
-        key = self.source2_dense(bare(inputs[1], mask1, mask2))
+        query = self.source1_dense(bare(inputs[0], mask2, own=[mask1]))
+        key = self.source2_dense(bare(inputs[1], mask1, own=[mask2]))
         output, scores = attend(
             self.attention,
             query,

@@ -126,7 +126,7 @@ class ExplainableAttention(Layer):
         """
         self._check_shape(shapes_of(inputs))
         mask = mask if mask is not None else inputs_mask
-        inputs = bare(inputs, mask)
+        inputs = bare(inputs, own=[mask])
         allowed = combine_masks(
             inputs,
             inputs,

@@ -206,13 +206,13 @@ class HierarchicalAttention(Layer):
             )
         short_mask, long_mask = split_masks(mask if mask is not None else inputs_mask, 2)
         masks = (short_mask, long_mask, query_mask)
-        asked = None if query is None else bare(query, *masks)
+        asked = None if query is None else bare(query, *masks, own=[query_mask])
         parts = []
         for tensor, own_mask, dense, attention in (
             (inputs[0], short_mask, self.short_term_dense, self.short_term_attention),
             (inputs[1], long_mask, self.long_term_dense, self.long_term_attention),
         ):
-            window = dense(bare(tensor, *masks))
+            window = dense(bare(tensor, *masks, own=[own_mask]))
             who = window if asked is None else asked
             who_mask = own_mask if asked is None else query_mask
             allowed = combine_masks(

@@ -225,7 +225,8 @@ class InterpretableMultiHeadAttention(Layer):
         query, key, value = self._complete(query, key, value)
         self._check_shapes(query.shape, key.shape, value.shape)
         masks = (query_mask, key_mask, value_mask)
-        query, key, value = (bare(tensor, *masks) for tensor in (query, key, value))
+        query = bare(query, *masks, own=[query_mask])
+        key, value = (bare(tensor, *masks, own=[key_mask, value_mask]) for tensor in (key, value))
         keep = is_concrete(query) and not training
         # The fused kernel of JAX wants values as wide as keys; the path that makes scores does not.
         wide = self.mha.value_dim != self.d_model

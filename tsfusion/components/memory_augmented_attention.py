@@ -136,7 +136,7 @@ class MemoryAugmentedAttention(Layer):
         """
         self._check_shape(shapes_of(inputs))
         shape = ops.shape(inputs)
-        steps = ops.reshape(bare(inputs, mask), (1, -1, self.units))
+        steps = ops.reshape(bare(inputs, own=[mask]), (1, -1, self.units))
         memory = ops.expand_dims(ops.convert_to_tensor(self.memory), 0)
         answer, scores = attend(
             self.attention,

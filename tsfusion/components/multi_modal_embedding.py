@@ -112,7 +112,7 @@ class MultiModalEmbedding(Layer):
         masks = split_masks(mask, len(inputs))
         parts = []
         for dense, tensor, own in zip(self.modality_dense or [], inputs, masks):
-            part = dense(bare(tensor, own))
+            part = dense(bare(tensor, own=[own]))
             if own is not None:
                 part = zero_dead_rows(part, ops.expand_dims(ops.cast(own, "bool"), -1))
             parts.append(part)

@@ -183,7 +183,7 @@ class MultiResolutionAttentionFusion(Layer):
         self._check_shapes(shapes_of(inputs))
         mask = mask if mask is not None else inputs_mask
         if self.resolution_dense is None:
-            query = key = bare(inputs, mask)
+            query = key = bare(inputs, own=[mask])
             query_mask = key_mask = mask
         else:
             if use_causal_mask:
@@ -193,7 +193,8 @@ class MultiResolutionAttentionFusion(Layer):
                 )
             masks = split_masks(mask, len(self.resolution_dense))
             parts = [
-                dense(bare(tensor, *masks)) for dense, tensor in zip(self.resolution_dense, inputs)
+                dense(bare(tensor, *masks, own=[own]))
+                for dense, tensor, own in zip(self.resolution_dense, inputs, masks)
             ]
             query, key = parts[0], ops.concatenate(parts, axis=1)
             query_mask, key_mask = masks[0], _join(parts, masks)

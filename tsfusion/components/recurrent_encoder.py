@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tsfusion.components._attention import bare
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_positive_int, check_rank
 from tsfusion.components._recurrence import gru_states, lstm_states
@@ -111,6 +112,7 @@ class RecurrentEncoder(Layer):
         tuple of a tensor (B, T, units) and the list of last states, each (B, units)
         """
         mask = inputs_mask if mask is None else mask
+        inputs = bare(inputs, own=[mask])
         # The inputs are turned, not the gates: they are as wide as the four together.
         turned = ops.transpose(inputs, (1, 0, 2))
         projected = ops.add(ops.matmul(turned, self.kernel), self.bias)

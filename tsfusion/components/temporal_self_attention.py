@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tsfusion.components._attention import bare
 from tsfusion.components._base import Layer, register
 from tsfusion.components._checks import check_positive_int, check_rank, check_rate
 from tsfusion.components._math import TimeSharedDropout, glorot, masked_softmax
@@ -137,6 +138,12 @@ class TemporalSelfAttention(Layer):
             key = query
             if key_mask is None:
                 key_mask = mask if mask is not None else query_mask
+        if key_mask is not None:
+            # What stands at a masked step, be it NaN, reaches neither a product nor a gradient.
+            if key is query:
+                # A masked step may ask, as long as it can.
+                query = ops.where(ops.isfinite(query), query, bare(query, own=[key_mask]))
+            key = bare(key, own=[key_mask])
         visible = self._visible(query, key, attention_mask, key_mask, use_causal_mask)
         scores = self._scores(query, key * 0 if uniform else key, visible)
         values = ops.matmul(key, self.key_value_kernel[:, self.hidden_size :])

@@ -342,7 +342,10 @@ class Windows:
 
     def take(self, index: Any) -> Windows:
         """Return some of the windows (an index vector or a mask), nothing copied out."""
-        return replace(self, windows=self.windows.take(np.asarray(index)))
+        index = np.asarray(index)
+        return replace(
+            self, windows=self.windows.take(index.astype(np.int64) if index.size == 0 else index)
+        )
 
     def batches(self, size: int) -> Iterator[Windows]:
         """Yield the windows in order, ``size`` at a time (the last may be fewer).
@@ -370,12 +373,23 @@ class Windows:
         y : DataFrame of shape (W, H)
             Columns ``name[t+1]`` to ``name[t+H]``, NaN where unknown.
         weights : ndarray of float32, shape (W, H)
+
+        Raises
+        ------
+        ValueError
+            If two columns would have one name.
         """
         inputs, names = self.inputs(), self.names
         past = [f"[t-{k}]" if k else "[t]" for k in range(self.context_length - 1, -1, -1)]
         ahead = [f"[t+{k}]" for k in range(1, self.horizon + 1)]
         steps = {"past": past, "future": ahead}
         columns: dict[str, Any] = {}
+
+        def add(column: str, values: Any) -> None:
+            if column in columns:
+                raise ValueError(f"flatten: two columns would be called {column!r}. Rename one.")
+            columns[column] = values
+
         for block in names:
             values = inputs.get(block)
             if values is None:
@@ -384,10 +398,10 @@ class Windows:
             for i, name in enumerate(names[block]):
                 codes = block.endswith("categorical")
                 if moments is None:
-                    columns[str(name)] = self._column(name, values[:, i], codes)
+                    add(str(name), self._column(name, values[:, i], codes))
                     continue
                 for k, moment in enumerate(moments):
-                    columns[f"{name}{moment}"] = self._column(name, values[:, k, i], codes)
+                    add(f"{name}{moment}", self._column(name, values[:, k, i], codes))
         y = pd.DataFrame(self.targets, columns=[f"{self.roles.target}{moment}" for moment in ahead])
         return pd.DataFrame(columns), y, self.weights
 
