@@ -304,8 +304,11 @@ def test_nothing_known_of_the_past_is_a_forecast_too() -> None:
     cold = run(model, inputs, return_attention=True)
     assert all(np.isfinite(value).all() for value in cold.values())
     assert np.abs(cold["short_attention"]).max() == np.abs(cold["long_attention"]).max() == 0
+    # JAX compiles a pass with attention and one without to other orders of the same sums.
+    expected = run(model, inputs)
+    np.testing.assert_allclose(expected, cold["quantiles"], rtol=1e-6, atol=1e-6)
     inputs["past_real"][:] = np.nan
-    np.testing.assert_array_equal(run(model, inputs), cold["quantiles"])
+    np.testing.assert_array_equal(run(model, inputs), expected)
 
 
 @pytest.mark.parametrize("path", PATHS if BACKEND != "jax" else ("long", "static", "linear"))
