@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -123,3 +125,8 @@ def test_a_prior_counts_as_further_values(size: float) -> None:
     ]
     # A constant window says nothing of its spread.
     np.testing.assert_allclose(scale[:, 0, 0], [*expected, 2 * size], rtol=1e-4)
+
+
+def test_parameters_may_be_numpy_numbers():
+    layer = InstanceScaling(epsilon=np.float32(1e-3), prior_steps=np.int64(4))
+    assert json.loads(json.dumps(layer.get_config()))["prior_steps"] == 4

@@ -200,3 +200,27 @@ def test_documented_functional_model() -> None:
     assert attention_layer.attention_scores is None or hasattr(
         attention_layer.attention_scores, "shape"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("query_mask", (2, 4), r"a mask of shape \(2, 3\), .* received shape \(2, 4\)"),
+        ("key_mask", (3, 3), r"a mask of shape \(2, 3\), .* received shape \(3, 3\)"),
+        ("attention_mask", (3, 5), r"with Tq = 3 and Tk = 3, received shape \(3, 5\)"),
+    ],
+)
+def test_masks_of_other_lengths_are_refused(name, shape, message):
+    layer = InterpretableMultiHeadAttention(4, 2)
+    with pytest.raises(ValueError, match=message):
+        layer(np.ones((2, 3, 4), "float32"), **{name: np.ones(shape, bool)})
+
+
+def test_a_key_mask_counts_in_self_attention():
+    x = values(2, 4, 3)
+    keys = np.array([[True, True, False, True], [False, True, True, True]])
+    layer = InterpretableMultiHeadAttention(3, 2)
+    found, scores = layer(x, key_mask=keys, return_attention_scores=True)
+    expected = layer(x, x, key_mask=keys)
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), atol=1e-6)
+    assert not ops.convert_to_numpy(scores)[:, :, :, 2][0].any()

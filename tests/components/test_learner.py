@@ -349,3 +349,13 @@ def test_keras_models_keep_their_own_methods() -> None:
     model = keras.Sequential([keras.Input((5, 4)), built()])
     assert "load" not in dir(keras.Model)
     assert model.save.__func__ is keras.Model.save
+
+
+def test_set_params_takes_keywords_of_the_inner_attention() -> None:
+    layer = InterpretableMultiHeadAttention(4, 2).set_params(use_bias=False, seed=np.int64(3))
+    assert layer.get_params()["use_bias"] is False
+    assert json.loads(json.dumps(layer.get_config()))["seed"] == 3
+    layer(np.zeros((1, 2, 4), "float32"))
+    assert not any("bias" in weight.path for weight in layer.weights)
+    with pytest.raises(ValueError, match="expected `seed` to be an integer or None, received <"):
+        InterpretableMultiHeadAttention(4, 2, seed=keras.random.SeedGenerator(0))

@@ -222,3 +222,11 @@ def test_written_out_gradient_equals_differences() -> None:
             part[place] = old[place]
             slope = (losses[0] - losses[1]) / 2e-5
             np.testing.assert_allclose(found[place], slope, atol=2e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has float64 on request only")
+@pytest.mark.parametrize("form", ["published", "light"])
+def test_outputs_have_the_type_of_the_policy(form):
+    layer = VariableSelection(num_variables=3, hidden_size=4, form=form, dtype="float64")
+    outputs = layer(np.random.default_rng(0).normal(size=(2, 5, 3, 4)))
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float64"

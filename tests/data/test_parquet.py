@@ -251,7 +251,7 @@ def test_the_frequency_is_that_of_most_rows(tmp_path):
     path = one_file(frame, tmp_path)
     with pytest.warns(DataWarning) as warned:
         files = ParquetPanel(path, **ROLES, horizon=3, max_memory="300kB")
-    assert sum("holds only every 7th step" in str(one.message) for one in warned) == 1
+    assert sum("holds only one step in 7" in str(one.message) for one in warned) == 1
     assert files.encoder.timeline.freq == "D"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)

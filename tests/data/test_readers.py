@@ -400,6 +400,15 @@ def test_tsf_warns_where_series_share_no_grid(write):
         read_tsf(write("b.tsf", "@version 2", "@data", "1"))
 
 
+def test_tsf_series_that_start_on_one_day_share_a_grid(write):
+    """30 April ends its month and 30 March does not: both are the 30th."""
+    lines = [f"T{i}:{start} 00-00-00:1,2,3" for i, start in enumerate(["2024-03-30", "2024-04-30"])]
+    df = read_tsf(write("a.tsf", *tsf(*lines, frequency="monthly")))
+    times = [df.loc[df["series"] == name, "time"].tolist() for name in ("T0", "T1")]
+    assert times[0] == [day("2024-03-30"), day("2024-04-30"), day("2024-05-30")]
+    assert times[1] == [day("2024-04-30"), day("2024-05-30"), day("2024-06-30")]
+
+
 def test_tsf_errors(write):
     def where(*lines, **options):
         return tsf(*lines, **options)
@@ -537,6 +546,13 @@ def test_wide_without_times_counts_rows_or_starts_somewhere(write):
     ]  # fmt: skip
     with pytest.raises(ValueError, match=r"found numbers \(0.7855, 1.611\).* header=False"):
         read_wide(bare)
+
+
+def test_wide_warns_of_a_start_that_is_no_time_of_the_frequency(write):
+    path = write("a.csv", "a", "1", "2")
+    with pytest.warns(DataWarning, match="the first row is of 2024-01-07 00:00:00"):
+        df = read_wide(path, start="2024-01-03", freq="W")
+    assert df["time"].tolist() == [day("2024-01-07"), day("2024-01-14")]
 
 
 def test_wide_errors(write):

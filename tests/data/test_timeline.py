@@ -420,7 +420,7 @@ def test_a_weekly_series_among_daily_ones_is_pointed_out():
     times = np.concatenate([daily, daily[::7]])
     series = np.repeat([0, 1], [50, 8])
     timeline = learn(times, series)
-    with pytest.warns(DataWarning, match=r"Series 'b' holds only every 7th step"):
+    with pytest.warns(DataWarning, match=r"Series 'b' holds only one step in 7"):
         warn_of_coarser_series(timeline, steps(timeline, times), series, pd.Index(["a", "b"]))
     gappy = np.concatenate([daily, daily[[0, 2, 5, 8, 12]]])
     with warnings.catch_warnings():

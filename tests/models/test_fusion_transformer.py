@@ -24,7 +24,7 @@ from tests.models.test_temporal_fusion_transformer import (
     targets,
 )
 from tests.models.test_temporal_fusion_transformer import windows as paper_windows
-from tsfusion.models import FusionTransformer
+from tsfusion.models import FusionTransformer, TemporalFusionTransformer
 from tsfusion.models.fusion_transformer import PATHS
 
 pytestmark = pytest.mark.backends
@@ -452,3 +452,36 @@ def test_bad_inputs() -> None:
         model(inputs, without="short")
     with pytest.raises(ValueError, match="expected an input 'future_real' with 2 variables"):
         model({"past_real": inputs["past_real"]})
+
+
+@pytest.mark.parametrize("network", [FusionTransformer, TemporalFusionTransformer])
+def test_inputs_that_do_not_fit_are_refused(network: Any) -> None:
+    sizes = {"long_window": T} if network is FusionTransformer else {}
+    model = network(horizon=H, hidden_size=4, num_heads=2, num_past_real=2, **sizes)
+    past = np.zeros((B, T, 2), "float32")
+    with pytest.raises(ValueError, match="expected a dict of tensors by name .* received"):
+        model(past)
+    for mask in (np.ones((B, T + 1), bool), np.ones((B, T, 1), bool)):
+        with pytest.raises(ValueError, match=r"'past_mask' of shape \(B, T\) with the T = 6 steps"):
+            model({"past_real": past, "past_mask": mask})
+    with pytest.raises(ValueError, match="'past_real' of at least one step, received none"):
+        model({"past_real": past[:, :0]})
+
+
+@pytest.mark.parametrize("network", [FusionTransformer, TemporalFusionTransformer])
+def test_symbolic_inputs_may_go_without_a_path(network: Any) -> None:
+    sizes = {"long_window": T} if network is FusionTransformer else {}
+    model = network(horizon=H, hidden_size=4, num_heads=2, num_past_real=2, **sizes)
+    inputs = {"past_real": keras.Input((T, 2), name="past_real")}
+    whole = keras.Model(inputs, model(inputs, without=["recurrent"]))
+    past = {"past_real": np.random.default_rng(0).normal(size=(B, T, 2)).astype("float32")}
+    found, expected = run(whole, past), ops.convert_to_numpy(model(past, without=["recurrent"]))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not np.allclose(found, run(model, past))
+    with pytest.raises(ValueError, match="expected `without` to list some of"):
+        model(inputs, without=["nothing"])
+
+
+def test_memory_size_may_be_a_numpy_integer() -> None:
+    model = FusionTransformer(**{**PLAIN, "memory_size": np.int64(2)})
+    assert json.loads(json.dumps(model.get_config()))["memory_size"] == 2

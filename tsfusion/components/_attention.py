@@ -65,11 +65,27 @@ def bare(tensor: Any, *masks: Any, own: Any = ()) -> Any:
     if not own:
         return tensor if all(mask is None for mask in masks) else ops.copy(tensor)
     for mask in own:
+        _check_mask(mask, tensor.shape[: len(mask.shape)])
         alive = ops.cast(mask, "bool")
         for _ in range(len(tensor.shape) - len(mask.shape)):
             alive = ops.expand_dims(alive, -1)
         tensor = zero_dead_rows(tensor, alive)
     return tensor
+
+
+def _fits(shape: Any, wanted: Any) -> bool:
+    """Whether a shape can be broadcast to the wanted one, as far as both are known."""
+    return len(shape) == len(wanted) and all(
+        size == full or size in (1, None) or full is None for size, full in zip(shape, wanted)
+    )
+
+
+def _check_mask(mask: Any, wanted: Any) -> None:
+    if not _fits(mask.shape, wanted):
+        raise ValueError(
+            f"expected a mask of shape {tuple(wanted)}, one value per step of its tensor, "
+            f"received shape {tuple(mask.shape)}."
+        )
 
 
 def combine_masks(
@@ -102,10 +118,12 @@ def combine_masks(
     if attention_mask is not None:
         attention_mask = ops.cast(attention_mask, "bool")
         rank = len(attention_mask.shape)
-        if rank not in (2, 3):
+        wanted = (query.shape[0], query.shape[1], key.shape[1])
+        wrong = rank not in (2, 3) or not _fits(attention_mask.shape, wanted[-rank:])
+        if wrong:
             raise ValueError(
-                "expected `attention_mask` of shape (B, Tq, Tk) or (Tq, Tk), "
-                f"received shape {tuple(attention_mask.shape)}."
+                "expected `attention_mask` of shape (B, Tq, Tk) or (Tq, Tk) with Tq = "
+                f"{wanted[1]} and Tk = {wanted[2]}, received shape {tuple(attention_mask.shape)}."
             )
         parts.append(attention_mask if rank == 3 else ops.expand_dims(attention_mask, 0))
     if causal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tsfusion.components._base import Layer, register
@@ -75,13 +76,14 @@ class InstanceScaling(Layer):
             raise ValueError(
                 f"{owner}: expected `method` to be one of {METHODS}, received {method!r}."
             )
-        number = isinstance(epsilon, (int, float)) and not isinstance(epsilon, bool)
+        number = isinstance(epsilon, (int, float, np.number)) and not isinstance(epsilon, bool)
         if not number or not 0 < epsilon < 1:
             raise ValueError(
                 f"{owner}: expected `epsilon` to be a number in (0, 1), received {epsilon!r}."
             )
         self.method = method
-        if not isinstance(prior_steps, (int, float)) or not 0 <= prior_steps < float("inf"):
+        number = isinstance(prior_steps, (int, float, np.number))
+        if not number or not 0 <= prior_steps < float("inf"):
             raise ValueError(
                 f"{owner}: expected `prior_steps` to be a number >= 0, received {prior_steps!r}."
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,17 @@ __all__ = ["InterpretableMultiHeadAttention"]
 
 def _plain(value: Any) -> Any:
     return value
+
+
+def _seed(value: Any) -> Any:
+    """Return a seed that fits into JSON."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if value is not None and not whole:
+        raise ValueError(
+            "InterpretableMultiHeadAttention: expected `seed` to be an integer or None, received "
+            f"{value!r}."
+        )
+    return value if value is None else int(value)
 
 
 def _serializer(family: Any) -> Callable[[Any], Any]:
@@ -44,7 +57,7 @@ _INNER: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "use_bias": (_plain, _plain),
     "output_shape": (_plain, _plain),
     "attention_axes": (_plain, _plain),
-    "seed": (_plain, _plain),
+    "seed": (_seed, _plain),
 }
 for _family, _names in (
     (keras.initializers, ("kernel_initializer", "bias_initializer")),
@@ -221,7 +234,7 @@ class InterpretableMultiHeadAttention(Layer):
         """
         query_mask = mask if query_mask is None else query_mask
         if key is None and value is None:
-            key_mask = query_mask
+            key_mask = query_mask if key_mask is None else key_mask
         query, key, value = self._complete(query, key, value)
         self._check_shapes(query.shape, key.shape, value.shape)
         masks = (query_mask, key_mask, value_mask)
@@ -344,6 +357,11 @@ class InterpretableMultiHeadAttention(Layer):
             return output
         scores = keras.KerasTensor(self._scores_shape(query_shape, key_shape), dtype="float32")
         return output, scores
+
+    def _settable(self) -> dict[str, Any]:
+        """Return all parameters with their values, those of the inner attention included."""
+        inner = inspect.signature(keras.layers.MultiHeadAttention.__init__).parameters
+        return {**{name: inner[name].default for name in _INNER}, **super()._settable()}
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments."""

@@ -382,7 +382,8 @@ class VariableSelection(Layer):
         outputs = ops.matmul(
             flat * ops.repeat(cast, BASIS, axis=-1), _flatten(self.value_kernel)
         ) + ops.matmul(cast, self.value_bias)
-        return outputs, weights
+        # Under PyTorch, Keras gives the product of two float64 matrices as float32.
+        return ops.cast(outputs, self.compute_dtype), weights
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the steps at which anything is known."""

@@ -459,7 +459,7 @@ def read_wide(
     if time is not None:
         times = _as_times(frame[time], path, date_format)
     elif start is not None:
-        dates = pd.date_range(start, periods=len(frame), freq=freq)
+        dates = _dates_from(start, len(frame), freq, path)
         frequency, times = dates.freqstr, pd.Series(dates)
     else:
         times = pd.Series(np.arange(len(frame)))
@@ -479,6 +479,19 @@ def read_wide(
         }
     )
     return _with_attrs(result, frequency, None)
+
+
+def _dates_from(start: Any, count: int, freq: Any, path: Path) -> pd.DatetimeIndex:
+    """Return ``count`` dates from ``start`` on; warn where it is none of the frequency itself."""
+    dates = pd.date_range(start, periods=count, freq=freq)
+    if count and dates[0] != pd.Timestamp(start):
+        warnings.warn(
+            f"{path}: start={start!r} is no time of freq={dates.freqstr!r}, so that the first row "
+            f"is of {dates[0]}. Pass start={str(dates[0])!r} if this is meant, or another freq.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return dates
 
 
 def _with_attrs(
@@ -709,10 +722,12 @@ def _counts_months(step: np.timedelta64) -> bool:
     return np.datetime_data(step.dtype)[0] == "M"
 
 
-def _advance(start: np.ndarray, count: np.ndarray, step: np.timedelta64) -> np.ndarray:
+def _advance(
+    start: np.ndarray, count: np.ndarray, step: np.timedelta64, keep_end: bool = True
+) -> np.ndarray:
     """Return the times ``count`` steps after ``start``, both (R,)."""
     if _counts_months(step):
-        return _add_months(start, count * step.astype(np.int64))
+        return _add_months(start, count * step.astype(np.int64), keep_end)
     return start + count * step
 
 
@@ -727,11 +742,12 @@ def _days_in(month: np.ndarray) -> np.ndarray:
     return ((month + 1).astype("M8[D]") - month.astype("M8[D]")).astype(np.int64)
 
 
-def _add_months(times: np.ndarray, months: np.ndarray) -> np.ndarray:
+def _add_months(times: np.ndarray, months: np.ndarray, keep_end: bool = True) -> np.ndarray:
+    """Return the times months later; a month's last day stays one, unless ``keep_end`` is False."""
     month, past, is_last = _month_parts(times)
     month = month + months
     longest = _days_in(month) - 1
-    day = np.where(is_last, longest, np.minimum(past // _DAY, longest))
+    day = np.where(is_last & keep_end, longest, np.minimum(past // _DAY, longest))
     return month.astype("M8[s]") + day * _DAY + past % _DAY
 
 
@@ -944,7 +960,7 @@ def _tsf_frame(file: _Tsf, path: Path) -> pd.DataFrame:
     if start is not None and file.frequency is not None:
         starts = _tsf_dates(file, names.index(start), path)
         step, alias = _step(file.frequency)
-        time = _advance(starts[owner], time, step)
+        time = _advance(starts[owner], time, step, _at_month_end(starts))
         alias = _shared_alias(starts, step, alias, path)
     elif start is not None:
         warnings.warn(
@@ -1020,6 +1036,16 @@ def _tsf_static(file: _Tsf, path: Path, used: set[str | None]) -> dict[str, pd.S
                 )
     _check_no_clash(list(columns), path)
     return columns
+
+
+def _at_month_end(starts: np.ndarray) -> bool:
+    """Whether a start on the last day of its month means the end of every month.
+
+    Not where all series start on one day, of which only some months end: 30 March and 30 April
+    are both the 30th.
+    """
+    _, past, is_last = _month_parts(starts)
+    return bool(is_last.all()) or len(np.unique(past)) > 1
 
 
 def _shared_alias(starts: np.ndarray, step: np.timedelta64, alias: str, path: Path) -> str | None:

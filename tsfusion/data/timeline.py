@@ -425,7 +425,7 @@ def warn_of_coarser_series(
         every = int(np.gcd.reduce(steps[starts[i] : starts[i] + count[i]]))
         if every > 1:
             warnings.warn(
-                f"Series {labels[owner[starts[i]]]!r} holds only every {every}th step: the panel's "
+                f"Series {labels[owner[starts[i]]]!r} holds only one step in {every}: the panel's "
                 f"step {timeline.freq!r} was inferred from all series together, and what lies "
                 "between counts as unknown. Forecast series of different frequencies apart, or "
                 "pass freq= if this is meant.",

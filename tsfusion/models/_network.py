@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,7 +19,7 @@ from tsfusion.components.quantile_head import check_levels
 from tsfusion.components.real_embedding import RealEmbedding
 from tsfusion.components.variable_selection import VariableSelection
 
-__all__ = ["DECILES", "ROLES", "GatedSkip", "WindowNetwork", "embed_codes"]
+__all__ = ["DECILES", "ROLES", "GatedSkip", "WindowNetwork", "check_count", "embed_codes"]
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ROLES = ("past", "future", "static")
@@ -53,8 +53,8 @@ class WindowNetwork(keras.Model):
         self.num_heads = check_positive_int(owner, "num_heads", num_heads)
         self.dropout = check_rate(owner, "dropout", dropout)
         self.num_past_real = check_positive_int(owner, "num_past_real", num_past_real)
-        self.num_future_real = _check_count(owner, "num_future_real", num_future_real)
-        self.num_static_real = _check_count(owner, "num_static_real", num_static_real)
+        self.num_future_real = check_count(owner, "num_future_real", num_future_real)
+        self.num_static_real = check_count(owner, "num_static_real", num_static_real)
         self.past_cardinalities = _check_sizes(owner, "past_cardinalities", past_cardinalities)
         self.future_cardinalities = _check_sizes(
             owner, "future_cardinalities", future_cardinalities
@@ -174,6 +174,15 @@ class WindowNetwork(keras.Model):
         found["static_selection"] = found["static_selection"][:, 0]
         return summary[:, 0]
 
+    def _shapes_of(self, inputs: Any) -> dict[str, Any]:
+        """Return the shapes of the inputs, or raise ``ValueError`` if they are not named ones."""
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"{type(self).__name__}: expected a dict of tensors by name ('past_real' and what "
+                f"else there is), received {type(inputs).__name__}."
+            )
+        return {name: value.shape for name, value in inputs.items()}
+
     def _check_inputs(self, shapes: dict[str, Any]) -> None:
         owner = type(self).__name__
         for role, steps in zip(ROLES, ("T", self.horizon, None)):
@@ -199,6 +208,24 @@ class WindowNetwork(keras.Model):
                         f"{owner}: expected {name!r} of shape ({expected}), "
                         f"received shape {tuple(shape)}."
                     )
+        self._check_past(shapes)
+
+    def _check_past(self, shapes: dict[str, Any]) -> None:
+        """Raise ``ValueError`` unless all inputs of the past have one number of steps, >= 1."""
+        owner = type(self).__name__
+        steps = shapes["past_real"][1]
+        if steps == 0:
+            raise ValueError(f"{owner}: expected 'past_real' of at least one step, received none.")
+        for name, letters in (("past_categorical", "(B, T, V)"), ("past_mask", "(B, T)")):
+            shape = shapes.get(name)
+            if shape is None:
+                continue
+            wrong = len(shape) != letters.count(",") + 1
+            if wrong or (None not in (steps, shape[1]) and shape[1] != steps):
+                raise ValueError(
+                    f"{owner}: expected {name!r} of shape {letters} with the T = {steps} steps of "
+                    f"'past_real', received shape {tuple(shape)}."
+                )
 
     def compute_output_shape(self, inputs_shape: dict[str, Any]) -> tuple[int | None, ...]:
         """Return the shape of the quantiles."""
@@ -209,10 +236,12 @@ class WindowNetwork(keras.Model):
         inputs: dict[str, Any],
         training: bool | None = None,
         return_attention: bool = False,
+        without: Sequence[str] = (),
     ) -> Any:
         """Return the symbolic quantiles and, on request, weights."""
-        shapes = {name: value.shape for name, value in inputs.items()}
+        shapes = self._shapes_of(inputs)
         self._check_inputs(shapes)
+        self._check_paths(without)
         found = {"quantiles": self.compute_output_shape(shapes)}
         if return_attention:
             found |= self._found_shapes(*shapes["past_real"][:2])
@@ -301,7 +330,8 @@ def embed_codes(layer: Any, role: str, inputs: dict[str, Any]) -> Any:
     return reference + ops.cast(share, embedded.dtype)[..., None] * (embedded - reference)
 
 
-def _check_count(owner: str, name: str, value: Any) -> int:
+def check_count(owner: str, name: str, value: Any) -> int:
+    """Return ``value`` as an int, or raise ``ValueError`` if it is not an integer >= 0."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ValueError(f"{owner}: expected `{name}` to be an integer >= 0, received {value!r}.")
     return int(value)

@@ -17,7 +17,7 @@ from tsfusion.components.memory_augmented_attention import MemoryAugmentedAttent
 from tsfusion.components.patch_embedding import PatchEmbedding
 from tsfusion.components.quantile_head import QuantileHead
 from tsfusion.components.recurrent_encoder import RecurrentEncoder
-from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork, embed_codes
+from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork, check_count, embed_codes
 
 __all__ = ["PATHS", "FusionTransformer"]
 
@@ -159,11 +159,7 @@ class FusionTransformer(WindowNetwork):
         if patch_length is None:
             patch_length = -(-self._older // _TOKENS)
         self.patch_length = check_positive_int(owner, "patch_length", patch_length)
-        if isinstance(memory_size, bool) or not isinstance(memory_size, int) or memory_size < 0:
-            raise ValueError(
-                f"{owner}: expected `memory_size` to be an integer >= 0, received {memory_size!r}."
-            )
-        self.memory_size = memory_size
+        self.memory_size = check_count(owner, "memory_size", memory_size)
         self._create_parts()
 
     def _create_parts(self) -> None:
@@ -277,7 +273,7 @@ class FusionTransformer(WindowNetwork):
         -------
         float32 tensor (B, H, Q), or a dict of float32 tensors
         """
-        self._check_inputs({name: value.shape for name, value in inputs.items()})
+        self._check_inputs(self._shapes_of(inputs))
         self._check_paths(without)
         mask = inputs.get("past_mask")
         if mask is None:

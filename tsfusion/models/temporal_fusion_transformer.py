@@ -193,7 +193,7 @@ class TemporalFusionTransformer(WindowNetwork):
         -------
         float32 tensor (B, H, Q), or a dict of float32 tensors
         """
-        self._check_inputs({name: value.shape for name, value in inputs.items()})
+        self._check_inputs(self._shapes_of(inputs))
         self._check_paths(without)
         mask = inputs.get("past_mask")
         mask = None if mask is None else ops.cast(mask, "bool")
