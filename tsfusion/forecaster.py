@@ -34,6 +34,7 @@ from tsfusion.exceptions import (
 )
 from tsfusion.learning import (
     Learned,
+    bounds_of,
     calibrating,
     check_parts_of_keras,
     check_same_network,
@@ -107,6 +108,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         What the target goes through before the network sees it; forecasts and their quantiles come
         back in its own units. A name stands for `tsfusion.data.TargetScaler` with a power for each
         series; pass the object itself for one of the whole panel. Learned from the training rows.
+    target_bounds : pair of float or None, default=None
+        The least and the greatest value that the target can take, ``(0, None)`` for what is counted
+        or sold: no quantile, mean or path leaves them. A target outside is an error in `fit`.
+        Attributions are of the forecast before its bounds, at which nothing would move it.
     scaler : {"standard", "robust"}, default="standard"
         Numeric columns are scaled by mean and standard deviation, or by median and interquartile
         range.
@@ -269,6 +274,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), None],
         "target_transform": [StrOptions({"log1p", "box-cox", "yeo-johnson"}), TargetScaler, None],
+        "target_bounds": [tuple, list, None],
         "scaler": [StrOptions({"standard", "robust"})],
         "max_categories": [Interval(Integral, 1, None, closed="left"), None],
         "holidays": [str, tuple, dict, None],
@@ -312,6 +318,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         weight: Any = None,
         freq: Any = None,
         target_transform: Any = None,
+        target_bounds: Any = None,
         scaler: str = "standard",
         max_categories: int | None = 1000,
         holidays: Any = None,
@@ -355,6 +362,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         self.weight = weight
         self.freq = freq
         self.target_transform = target_transform
+        self.target_bounds = target_bounds
         self.scaler = scaler
         self.max_categories = max_categories
         self.holidays = holidays
@@ -422,6 +430,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 f"{self.num_heads}."
             )
         check_windows(self)
+        bounds_of(self)
         check_parts_of_keras(self)
         options = calibrating(self)
         files = open_files(self, X, y)

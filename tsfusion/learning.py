@@ -7,9 +7,11 @@ is first needed.
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +32,19 @@ if TYPE_CHECKING:
     from tsfusion.forecaster import FusionForecaster
 
 __all__ = [
-    "Learned", "calibrating", "check_parts_of_keras", "check_same_network", "check_same_shape",
-    "check_windows", "checkpoint_of", "context_of", "encode", "learn", "train_members",
+    "Learned",
+    "bounds_of",
+    "calibrating",
+    "check_parts_of_keras",
+    "check_same_network",
+    "check_same_shape",
+    "check_windows",
+    "check_within",
+    "checkpoint_of",
+    "context_of",
+    "encode",
+    "learn",
+    "train_members",
     "validation_losses",
 ]  # fmt: skip
 
@@ -151,6 +164,8 @@ def encode(
         rows.series[train][of_target],
         rows.labels,
     )
+    bounds = bounds_of(forecaster)
+    check_within(rows, bounds)
     transform = forecaster.target_transform
     fitted = Fitted(
         encoder=encoder,
@@ -170,6 +185,7 @@ def encode(
         context_length=0,
         horizon=int(forecaster.horizon),
         levels=levels,
+        bounds=bounds,
     )
     panel = fitted.panel(rows)
     fitted = replace(fitted, context_length=context_of(forecaster, encoder, panel.lengths))
@@ -187,7 +203,8 @@ def _encode_again(
         horizon=forecaster._fitted.horizon,
         memory=forecaster._memory,
     )
-    fitted = replace(forecaster._fitted, encoder=encoder)
+    fitted = replace(forecaster._fitted, encoder=encoder, bounds=bounds_of(forecaster))
+    check_within(rows, fitted.bounds)
     fitted.check_history(rows)
     return Learned.of(fitted, rows, fitted.panel(rows))
 
@@ -206,6 +223,39 @@ def check_same_shape(forecaster: FusionForecaster, roles: Any, levels: tuple) ->
                 f"warm_start: {name} changed from {was} to {now} since the last fit, and the "
                 "network cannot go on. Set warm_start=False to begin anew."
             )
+
+
+def bounds_of(forecaster: FusionForecaster) -> tuple[float, float]:
+    """Return the least and the greatest value of the target; infinite where there is none."""
+    given = forecaster.target_bounds
+    if given is None:
+        return -math.inf, math.inf
+    pair = tuple(given) if isinstance(given, (tuple, list)) else ()
+    numbers = all(
+        one is None or (isinstance(one, Real) and not isinstance(one, bool)) for one in pair
+    )
+    if len(pair) == 2 and numbers:
+        least = -math.inf if pair[0] is None else float(pair[0])
+        most = math.inf if pair[1] is None else float(pair[1])
+        if least < most:
+            return least, most
+    raise ValueError(
+        "target_bounds: expected a pair of the least and the greatest value, the first below the "
+        f"second and None where there is none, such as (0, None), received {given!r}."
+    )
+
+
+def check_within(rows: Rows, bounds: tuple[float, float], first: int = 0) -> None:
+    """Raise if a target lies outside the bounds; rows are numbered as in the table."""
+    outside = np.flatnonzero((rows.target < bounds[0]) | (rows.target > bounds[1]))
+    if len(outside):
+        at = outside[rows.row[outside].argmin()]
+        raise ValueError(
+            f"target_bounds: expected targets from {bounds[0]:g} to {bounds[1]:g}, found "
+            f"{rows.target[at]:g} in row {first + rows.row[at]}, series "
+            f"{rows.labels[rows.series[at]]!r} ({len(outside)} such rows). Mend them, or widen the "
+            "bounds."
+        )
 
 
 def check_windows(forecaster: FusionForecaster) -> None:

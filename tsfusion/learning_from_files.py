@@ -27,7 +27,13 @@ from tsfusion.data.windows import (
     validation_windows,
 )
 from tsfusion.exceptions import DataWarning
-from tsfusion.learning import context_of, no_weight, warn_of_weightless_tail
+from tsfusion.learning import (
+    bounds_of,
+    check_within,
+    context_of,
+    no_weight,
+    warn_of_weightless_tail,
+)
 from tsfusion.prediction import Fitted, known_end
 
 if TYPE_CHECKING:
@@ -175,6 +181,7 @@ class Files:
             context_length=context_length,
             horizon=int(model.horizon),
             levels=levels,
+            bounds=bounds_of(model),
         )
         from_boundary = model.calibration is not None
         rows, counts = _first_pass(panel, fitted, labels, from_boundary=from_boundary)
@@ -273,6 +280,7 @@ def _first_pass(
         "static_categorical": np.zeros((n, len(panel.roles.static_categorical)), np.int32),
     }
     for i, rows in enumerate(panel.all_rows()):
+        check_within(rows, fitted.bounds, panel.row_of(i))
         part = panel.lay_out(rows)
         place = labels.get_indexer(part.labels)
         for name, find in (("training", training_windows), ("validation", validation_windows)):

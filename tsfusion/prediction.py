@@ -7,6 +7,7 @@ Relies on the panel (data) and on a built model; knows nothing of the estimator.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -73,6 +74,7 @@ class Fitted:
     context_length: int
     horizon: int
     levels: tuple[float, ...]
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def panel(self, rows: Rows) -> Panel:
         """Lay sorted rows out as a panel, its target in the units of the scaler."""
@@ -86,10 +88,22 @@ class Fitted:
             n_observed_categorical=len(roles.observed_categorical),
         )
 
-    def in_user_units(self, panel: Panel, series: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return network values (R, Q) of series (R,) in the user's units."""
+    def in_user_units(
+        self, panel: Panel, series: np.ndarray, values: np.ndarray, *, bounded: bool = True
+    ) -> np.ndarray:
+        """Return network values (R, Q) of series (R,) in the user's units.
+
+        Within the bounds of the target unless ``bounded`` is False: the quantiles of a target that
+        cannot leave them are those of one that could, each moved to the nearest bound.
+        """
         scaled = panel.offset[series][:, None] + panel.unit[series][:, None] * values
-        return self.units.restored(scaled, panel.labels, series)
+        found = self.units.restored(scaled, panel.labels, series)
+        return np.clip(found, *self.bounds) if bounded and self.is_bounded else found
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the target has a least or a greatest value."""
+        return self.bounds != (-math.inf, math.inf)
 
     def check_history(self, rows: Rows) -> None:
         """Raise or warn where new history does not go with what was learned."""

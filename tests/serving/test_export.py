@@ -1,5 +1,7 @@
 """Exported graphs: they say what the forecaster says, from raw values, without this package."""
 
+import copy
+import dataclasses
 import json
 import os
 import pickle
@@ -139,8 +141,19 @@ def test_unseen_series_and_categories_have_the_code_zero(fitted, history, future
 
 
 @on_tensorflow
-@pytest.mark.parametrize("transform", ["log1p", "box-cox", "yeo-johnson", "robust of the panel"])
-def test_the_transform_of_the_target_and_its_inverse_are_inside(eager, transform, monkeypatch):
+@pytest.mark.parametrize(
+    ("transform", "clipped"),
+    [
+        ("log1p", 1),
+        ("box-cox", 1),
+        ("box-cox", 0.6),
+        ("yeo-johnson", 1),
+        ("robust of the panel", 1),
+    ],
+)
+def test_the_transform_of_the_target_and_its_inverse_are_inside(
+    eager, transform, clipped, monkeypatch
+):
     from tsfusion.data import TargetScaler
 
     monkeypatch.setitem(NETWORKS, "fusion", Tiny)
@@ -153,11 +166,28 @@ def test_the_transform_of_the_target_and_its_inverse_are_inside(eager, transform
     else:
         table.loc[table["store"] == "s1", "sales"] = 5.1  # under Box-Cox zeros, but for rounding
     history, future = split(table, 5)
+    # The powers that are learned are others where the highest values are all one.
+    history["sales"] = history["sales"].clip(upper=history["sales"].quantile(clipped))
     model = small(**ROLES, target_transform=transform).fit(history)
     graph, metadata = traced(model)
     check_equal(
         answers(graph, window_inputs(metadata, history, future)[1]), expected(model, future)
     )
+
+
+@on_tensorflow
+def test_the_bounds_of_the_target_are_those_of_the_graph(eager, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "fusion", Tiny)
+    table = small_panel(n_series=2, n_steps=40)
+    history, future = split(table, 5)
+    free = small(**ROLES).fit(history)
+    least, most = np.quantile(expected(free, future)["quantiles"], [0.3, 0.6])
+    model = copy.copy(free)
+    model._fitted = dataclasses.replace(free._fitted, bounds=(least, most))
+    graph, metadata = traced(model)
+    found = answers(graph, window_inputs(metadata, history, future)[1])
+    check_equal(found, expected(model, future))
+    assert (found["quantiles"].min(), found["quantiles"].max()) == (least, most)
 
 
 @on_tensorflow

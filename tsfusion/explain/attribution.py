@@ -101,9 +101,13 @@ class Task:
     verbose: int = 0
 
     def in_user_units(self, entry: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return network values (R,) of forecasts ``entry`` (R,) in the user's units."""
+        """Return network values (R,) of forecasts ``entry`` (R,) in the user's units.
+
+        Not within `target_bounds`: at a bound nothing would move a forecast.
+        """
         series = self.windows.series[self.window[entry]]
-        return self.fitted.in_user_units(self.panel, series, values[:, None])[:, 0]
+        found = self.fitted.in_user_units(self.panel, series, values[:, None], bounded=False)
+        return found[:, 0]
 
     def slope_of_units(self, entry: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return (R,) the user's units to a network unit, at network values (R,)."""

@@ -87,8 +87,11 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
         level_weights(fitted.levels, asked.quantile), asked.xla, asked.verbose,
     )  # fmt: skip
     others = Others.of(fitted, model, memory)
-    entry = np.arange(len(window))
     trained = quantiles[window, step - 1]
+
+    def own_units(values: np.ndarray) -> np.ndarray:
+        return fitted.in_user_units(panel, series[window], values[:, None])[:, 0]
+
     calibrated = None
     if asked.calibrated is not None:
         past = batch["past_real"][..., 0]
@@ -119,13 +122,13 @@ def _explain(fitted: Fitted, model: Any, memory: Rows, part: Part, asked: Asked)
             others,
             most=None if "sensitivity" in asked.methods else CHANGED_WINDOWS,
         ),
-        median=task.in_user_units(entry, trained[:, fitted.median]),
+        median=own_units(trained[:, fitted.median]),
         lag_changes={
             name: lag_changes(model.network, changes, variables.parts[name], others)
             for name in asked.lags_of
         },
         quantile=asked.quantile,
-        value=task.in_user_units(entry, trained @ task.weights),
+        value=own_units(trained @ task.weights),
         spread=task.spread(trained @ task.weights),
         cells=variables.cells,
         attributed=evidence.attributed,

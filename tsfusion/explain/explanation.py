@@ -211,8 +211,9 @@ class Explanation(Averages):
 
         Columns: series, ``cutoff``, ``horizon``, ``variable``, ``source_time`` (missing for a
         static variable), ``value`` (signed, in units of the target), ``baseline`` (the mean
-        forecast of the baselines). Over the rows of a forecast, values and baseline add up to it.
-        See `tsfusion.explain.attribution.attribute`.
+        forecast of the baselines). Over the rows of a forecast, values and baseline add up to it,
+        or to what it was before its ``target_bounds``. See
+        `tsfusion.explain.attribution.attribute`.
 
         Raises
         ------

@@ -60,6 +60,9 @@ def check_fitted(fitted: Fitted) -> None:
     levels = fitted.levels
     good = levels and all(type(level) is float and 0 < level < 1 for level in levels)
     _expect(good and list(levels) == sorted(set(levels)), "increasing quantile levels", levels)
+    pair = fitted.bounds
+    good = len(pair) == 2 and all(type(bound) is float for bound in pair) and pair[0] < pair[1]
+    _expect(good, "bounds of the target, the first below the second", pair)
     encoder = fitted.encoder
     _check_timeline(encoder.timeline)
     _check_encoder(encoder)

@@ -134,7 +134,7 @@ CLASSES: dict[str, tuple[type, dict[str, Any]]] = {
         Fitted,
         {
             "encoder": PanelEncoder, "calendar": CalendarCodes, "units": Units,
-            "context_length": int, "horizon": int, "levels": tuple,
+            "context_length": int, "horizon": int, "levels": tuple, "bounds": tuple,
         },
     ),
     "Rows": (

@@ -96,8 +96,16 @@ class Contract:
 
     @property
     def series(self) -> pd.Index:
-        """The training series; the place of one plus 1 is its code."""
-        return self.fitted.units.unit.index
+        """The training series; the place of one plus 1 is its code.
+
+        One that was constant in training has no spread of its own, but its transform.
+        """
+        units = self.fitted.units
+        if units.scaler is None or units.scaler.by != "series":
+            return units.unit.index
+        return units.unit.index.append(
+            units.scaler.labels_.difference(units.unit.index, sort=False)
+        )
 
     def block(self, role: str, *, real: bool) -> tuple[Column, ...]:
         """Return the columns of an input: ``role`` is past, future or static."""

@@ -74,7 +74,10 @@ class Graph:
         target = scaling.forward(inputs["past_target"])
         typical = fitted.units.typical_level
         offset = _first_known(target, typical)
-        past = (target - offset) / unit
+        # TensorFlow rounds a logarithm by its place in the array: of equal targets, the scaled ones
+        # may differ in the last digit, which would be all the spread of a constant series.
+        as_first = inputs["past_target"] == _first_known(inputs["past_target"], np.nan)
+        past = tf.where(as_first, tf.zeros_like(target), (target - offset) / unit)
         window = self._window(inputs, past)
         window["fallback_loc"] = tf.cast((typical - offset) / unit, tf.float32)[:, 0]
         usual = fitted.units.usual_level
@@ -85,8 +88,14 @@ class Graph:
         asked = tf.matmul(values, interpolate_quantiles(eye, fitted.levels, contract.quantiles))
         offset, unit = offset[:, :, None], unit[:, :, None]
         weights = mean_of_quantiles(eye, fitted.levels)
-        mean = tf.reduce_sum(scaling.inverse(offset + unit * values) * weights, axis=-1)
-        return {"quantiles": scaling.inverse(offset + unit * asked), "mean": mean}
+
+        def restored(values: Any) -> Any:
+            found = scaling.inverse(offset + unit * values)
+            least, most = fitted.bounds
+            return tf.clip_by_value(found, least, most) if fitted.is_bounded else found
+
+        mean = tf.reduce_sum(restored(values) * weights, axis=-1)
+        return {"quantiles": restored(asked), "mean": mean}
 
     def _window(self, inputs: dict[str, Any], target: Any) -> dict[str, Any]:
         """Return the network's inputs; ``target`` (B, T) is in its units, NaN where unknown."""
