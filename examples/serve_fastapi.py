@@ -45,7 +45,8 @@ def make_app(path: str) -> FastAPI:
         answers = []
         for label, values in zip(labels, quantiles):
             rows = tables[0]
-            for name, part in zip(metadata["series"]["columns"], np.atleast_1d(label)):
+            parts = label if isinstance(label, list) else [label]
+            for name, part in zip(metadata["series"]["columns"], parts):
                 rows = rows[rows[name] == part]
             last = rows.loc[rows[metadata["target"]].notna(), time].max()
             ahead = pd.date_range(last, periods=len(values) + 1, freq=metadata["time"]["freq"])[1:]
@@ -69,15 +70,35 @@ def _table(rows: list[dict[str, Any]], metadata: dict[str, Any], kind: str) -> p
     wanted = [time, *metadata["series"]["columns"]]
     if kind == "history":
         wanted.append(metadata["target"])
+    read = ("past", "static") if kind == "history" else ("future",)
+    wanted += [
+        column["name"]
+        for name, expected in metadata["inputs"].items()
+        if name.startswith(read)
+        for column in expected.get("columns", [])
+    ]
+    wanted = list(dict.fromkeys(wanted))
     missing = [name for name in wanted if name not in table]
     if missing and (rows or kind == "history"):
         raise HTTPException(422, f"{kind}: expected the columns {wanted}, {missing} are missing")
     if not len(table):
         return pd.DataFrame(columns=wanted)
     try:
-        return table.assign(**{time: pd.to_datetime(table[time])})
+        return table.assign(**{time: _times(table[time], metadata["time"]["tz"])})
     except (ValueError, TypeError) as error:
         raise HTTPException(422, f"{kind}: {time} holds what is no time: {error}") from error
+
+
+def _times(values: pd.Series, zone: str | None) -> pd.Series:
+    """Return times; those with an offset on the clock of the model's zone."""
+    if zone is None:
+        return pd.to_datetime(values)
+    try:
+        times = pd.to_datetime(values)
+    except ValueError:
+        # Offsets that change with the clocks.
+        times = pd.to_datetime(values, utc=True)
+    return times if times.dt.tz is None else times.dt.tz_convert(zone)
 
 
 if "TSFUSION_MODEL" in os.environ:

@@ -58,7 +58,8 @@ def _inputs_of_one(
         if kind == "target":
             one[name] = table[target]
         elif kind == "time":
-            one[name] = table.index.to_numpy().astype("datetime64[s]")
+            # The clock on the wall: without its zone a time is not moved to that of Greenwich.
+            one[name] = table.index.tz_localize(None).to_numpy().astype("datetime64[s]")
         elif kind == "real":
             one[name] = table[[column["name"] for column in expected["columns"]]]
         elif kind == "categorical":

@@ -88,11 +88,14 @@ def test_forecasts_over_http(tmp_path, compiled):
     from tsfusion import FusionForecaster
     from tsfusion.data import make_panel
 
+    # Of several columns, one of numbers; hours of a clock that is put forward in between.
     sales = make_panel(n_series=2, n_steps=80)[["series", "date", "sales", "price", "promo"]]
-    late = sales["date"] > sales["date"].max() - pd.Timedelta(days=5)
+    hours = pd.date_range("2024-03-08", periods=80, freq="h", tz="America/New_York")
+    sales = sales.assign(date=np.tile(hours, 2), number=[1] * 80 + [2] * 80)
+    late = sales["date"] >= hours[-5]
     history, future = sales[~late], sales[late].drop(columns="sales")
     model = FusionForecaster(
-        5, time="date", series="series", target="sales", known=["price", "promo"],
+        5, time="date", series=["series", "number"], target="sales", known=["price", "promo"],
         hidden_size=8, num_heads=2, verbose=0, random_state=0, **SHORT,
     ).fit(history)  # fmt: skip
     model.export(tmp_path / "sales.onnx", format="onnx")
@@ -105,13 +108,14 @@ def test_forecasts_over_http(tmp_path, compiled):
     answer = client.post("/forecast", json={"history": rows(history), "future": rows(future)})
     assert answer.status_code == 200, answer.text
     found, expected = pd.DataFrame(answer.json()), model.forecast(future)
-    assert found["series"].tolist() == expected["series"].tolist()
-    assert pd.to_datetime(found["date"]).tolist() == expected["date"].tolist()
+    assert found["series"].tolist() == expected[["series", "number"]].to_numpy().tolist()
+    assert pd.to_datetime(found["date"], utc=True).tolist() == expected["date"].tolist()
     levels = ["q0.1", "q0.5", "q0.9"]
     np.testing.assert_allclose(found[levels], expected[levels], rtol=1e-5)
     for body, message in (
         ({"history": rows(history), "future": rows(future[1:])}, "some step ahead is missing"),
         ({"history": rows(history.drop(columns="date"))}, r"\['date'\] are missing"),
+        ({"history": rows(history.drop(columns="price"))}, r"\['price'\] are missing"),
     ):
         answer = client.post("/forecast", json=body)
         assert answer.status_code == 422

@@ -201,7 +201,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         Train on several devices: on JAX, also over processes and hosts, each of which calls `fit`
         with the same data and a number as ``random_state``; on TensorFlow, a strategy of one host
         (``MirroredStrategy``). Without dropout, the result is that of one device with the same
-        ``batch_size``, which is shared out. Files do not hold it.
+        ``batch_size``, which is shared out and should be a multiple of their number. Files do not
+        hold it.
     verbose : int, default=1
         0: nothing; 1: a progress line on a terminal, of `fit` and of whatever else takes over two
         seconds; 2: a line per epoch on standard error.
@@ -420,7 +421,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         ------
         ValueError, TypeError
             If a parameter is out of range or the data do not fit the roles; the message names the
-            column, series and row. If there is a checkpoint of another fit, or a damaged one.
+            column, series and row. If there is a checkpoint of another fit, or a damaged one. If
+            training diverged: losses or weights are not finite.
         """
         self._validate_params()
         asked = check_levels(self.quantiles)
@@ -624,9 +626,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         roles = self._fitted.encoder.roles
         if roles.time is None:
             return pd.DataFrame(index=pd.RangeIndex(len(memory), len(memory) + len(rows)))
-        if roles.time == INDEX and roles.series_in_index:
+        if roles.time is INDEX and roles.series_in_index:
             return table.set_index([*roles.series, roles.time_label])
-        if roles.time == INDEX:
+        if roles.time is INDEX:
             return table.set_index(roles.time_label)
         return table
 
@@ -719,7 +721,7 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         CalibrationWarning
             If X holds rows that `fit` trained on. Later, in `forecast` and `predict`, where a level
             has too few scores (one step ahead, 0.95 needs 19; h steps ahead, ``(h + 1) / 2`` times
-            as many): its quantile is then widened by the largest, and may cover less than it says.
+            as many): its quantile is then moved by the largest, and may cover less than it says.
 
         See Also
         --------

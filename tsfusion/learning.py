@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from tsfusion.data.calendar import default_context_length
@@ -366,11 +367,36 @@ def _train_from(
             source=learned.source,
             share=share,
         )
+    _check_converged(runs)
     # What was trained on several devices forecasts on one.
     if len(runs) > 1 or forecaster.distribution is not None:
         model = make_model(architecture)
         model.set_weights([weight for run in runs for weight in run.weights])
     return model, [run.history for run in runs]
+
+
+def _check_converged(runs: list[Any]) -> None:
+    """Raise if a network came to no weights that can forecast; warn if it lost good ones."""
+    for run in runs:
+        losses = np.asarray(run.history.get("loss", []), np.float64)
+        lost = np.flatnonzero(~np.isfinite(losses))
+        whole = all(np.isfinite(np.asarray(one, np.float32)).all() for one in run.weights)
+        if whole and not len(lost):
+            continue
+        found = "weights are not finite"
+        if len(lost):
+            found = f"the loss of epoch {lost[0] + 1} is {losses[lost[0]]}"
+        text = (
+            f"Training diverged: {found}. Take a smaller learning_rate=, or see that loss=, "
+            "optimizer= and callbacks= keep numbers finite."
+        )
+        if not whole or len(lost) == len(losses):
+            raise ValueError(text)
+        warnings.warn(
+            f"{text} The weights of the best epoch before are kept.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
 
 def validation_losses(

@@ -6,7 +6,7 @@ import pytest
 from sklearn.compose import make_column_selector
 
 from tsfusion.data.frames import as_frame
-from tsfusion.data.roles import is_categorical, resolve_roles
+from tsfusion.data.roles import INDEX, is_categorical, resolve_roles
 
 N = 6
 FRAME = pd.DataFrame(
@@ -54,25 +54,37 @@ def test_several_datetime_columns_are_ambiguous_unless_one_has_another_role():
 
 def test_a_datetime_index_comes_before_a_datetime_column():
     indexed = FRAME.set_index("date")
-    assert resolve_roles(indexed, **SERIES).time == "index"
+    assert resolve_roles(indexed, **SERIES).time is INDEX
     assert resolve_roles(indexed, **SERIES).time_label == "date"
     assert resolve_roles(indexed.rename_axis(None), **SERIES).time_label == "time"
     periods = indexed.set_index(indexed.index.to_period("D"))
-    assert resolve_roles(periods, **SERIES).time == "index"
+    assert resolve_roles(periods, **SERIES).time is INDEX
     plain = FRAME.drop(columns="date")
-    assert resolve_roles(plain, **SERIES, time="index").time == "index"
+    assert resolve_roles(plain, **SERIES, time="index").time is INDEX
+
+
+def test_a_column_called_index_is_a_column():
+    indexed = FRAME.set_index("date").assign(index=range(len(FRAME)))
+    roles = resolve_roles(indexed, **SERIES)
+    assert roles.time is INDEX
+    assert "index" in roles.known
+    with pytest.raises(ValueError, match="an index of datetime64.* and a column 'index'"):
+        resolve_roles(indexed, **SERIES, time="index")
+    named = FRAME.rename(columns={"date": "index"})
+    roles = resolve_roles(named, **SERIES, time="index", known=[])
+    assert (roles.time, roles.time_label, "index" in roles.ignored) == ("index", "index", False)
 
 
 def test_a_multiindex_holds_series_and_time():
     roles = resolve_roles(FRAME.set_index(["store", "date"]), target="sales")
-    assert (roles.series, roles.series_in_index, roles.time) == (("store",), True, "index")
+    assert (roles.series, roles.series_in_index, roles.time) == (("store",), True, INDEX)
     unnamed = FRAME.set_index(["store", "date"]).rename_axis([None, None])
     assert resolve_roles(unnamed, target="sales").series == ("level_0",)
 
 
 def test_a_multiindex_may_count_its_steps():
     counted = pd.concat({"a": FRAME[["sales"]], "b": FRAME[["sales"]]})
-    assert resolve_roles(counted, target="sales").time == "index"
+    assert resolve_roles(counted, target="sales").time is INDEX
     text = FRAME.set_index(["store", "event"])[["sales"]]
     with pytest.raises(ValueError, match="last level of the MultiIndex holds str"):
         resolve_roles(text, target="sales")

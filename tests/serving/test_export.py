@@ -240,6 +240,19 @@ def test_the_graph_reads_times_as_the_calendar_does(freq):
 
 
 @on_tensorflow
+def test_times_with_a_zone_are_those_of_its_clock(eager, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "fusion", Tiny)
+    table = small_panel(n_series=2, n_steps=40)
+    hours = pd.date_range("2024-03-09", periods=40, freq="h", tz="America/New_York")
+    table["date"] = np.tile(hours, 2)
+    history, future = table[table["date"] < hours[-5]], table[table["date"] >= hours[-5]]
+    model = small(**ROLES).fit(history)
+    graph, metadata = traced(model)
+    found = answers(graph, window_inputs(metadata, history, future)[1])
+    check_equal(found, expected(model, future.drop(columns="sales")))
+
+
+@on_tensorflow
 def test_rows_without_time_or_series_need_the_target_alone(eager):
     y = np.sin(np.arange(60.0)) + 1e9
     model = small(architecture="tft", target="y").fit(pd.DataFrame({"y": y}))

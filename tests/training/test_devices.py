@@ -157,6 +157,9 @@ def test_a_batch_is_shared_out_evenly():
     assert np.arange(8)[share.part(8)].tolist() == [4, 5, 6, 7]
     with pytest.raises(ValueError, match="at least one window for each of 4 devices, there are 3"):
         share.rounded(3)
+    assert share.batch(64, 11) == 8
+    with pytest.warns(UserWarning, match="batch_size: 33 windows .* 4 devices, .* a batch has 32"):
+        assert share.batch(33, 100) == 32
     with distributed(None, None) as alone:
         assert alone == Share()
 

@@ -31,6 +31,7 @@ from tsfusion.exceptions import DataWarning
 
 __all__ = ["PanelEncoder", "Rows", "differing_types"]
 
+_MOST_WEIGHT = 1e30
 _BY_ROW = ("series", "ordinal", "target", "real", "categorical", "weight", "row")
 
 
@@ -431,7 +432,7 @@ class PanelEncoder:
         if roles.time is None:
             _check_row_order(frame, kind)
             return RawTimes(np.arange(first, first + len(frame), dtype=np.int64), False)
-        if roles.time == INDEX and INDEX not in frame.columns:
+        if roles.time is INDEX:
             index = frame.index
             level = index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
             return raw_times(level, roles.time_label)
@@ -540,10 +541,11 @@ class PanelEncoder:
         if role != "observed":
             missing = np.isnan(values)
             if missing.any():
+                other = "" if role == "static" else ", or declare the column as observed"
                 raise ValueError(
                     f"{role.capitalize()} column {name!r}: Input contains NaN at row "
                     f"{int(missing.argmax())} ({int(missing.sum())} rows in all); {role} values "
-                    "must be given for every row. Fill them, or declare the column as observed."
+                    f"must be given for every row. Fill them{other}."
                 )
         return values
 
@@ -624,11 +626,13 @@ class PanelEncoder:
         if name is None or name not in frame.columns:
             return np.ones(len(frame), np.float32)
         values = numbers(frame[name], name, "weight")
-        bad = ~(np.isfinite(values) & (values >= 0))
-        if bad.any():
-            row = int(bad.argmax())
+        # Float32, of which sums over a batch have to stay finite.
+        good = (values == 0) | ((values >= 1 / _MOST_WEIGHT) & (values <= _MOST_WEIGHT))
+        if not good.all():
+            row = int(good.argmin())
             raise ValueError(
-                f"Weight column {name!r}: expected numbers >= 0, row {row} holds {values[row]}."
+                f"Weight column {name!r}: expected numbers >= 0, row {row} holds {values[row]}. "
+                f"Those above 0 range from {1 / _MOST_WEIGHT:g} to {_MOST_WEIGHT:g}."
             )
         return values.astype(np.float32)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,16 @@ import pandas as pd
 
 from tsfusion.data.frames import is_numeric_objects
 
-__all__ = ["Roles", "check_result_columns", "resolve_roles"]
+__all__ = ["INDEX", "Roles", "Time", "check_result_columns", "resolve_roles"]
 
-INDEX = "index"
+
+class Time(Enum):
+    """Where times are that no column holds; not a text, which would be the name of a column."""
+
+    INDEX = "index"
+
+
+INDEX = Time.INDEX
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Roles:
     """The resolved roles; reals and categories apart, in the order of the frame's columns."""
 
     time: Any
-    """A column name, ``"index"``, or None where rows are simply in order."""
+    """A column name, ``INDEX``, or None where rows are simply in order."""
     time_label: Any
     """The name that the time has in frames that we return."""
     series: tuple[Any, ...]
@@ -88,6 +96,9 @@ def _names(value: Any, parameter: str, frame: pd.DataFrame) -> list[Any]:
     if callable(value):
         return list(value(frame))
     many = isinstance(value, (list, tuple, set, frozenset, pd.Index, pd.Series, np.ndarray))
+    # With several rows of column names, a tuple may be the name of one column.
+    if isinstance(value, tuple) and isinstance(frame.columns, pd.MultiIndex):
+        many = value not in frame.columns
     return [_one(name, parameter, frame) for name in dict.fromkeys(value if many else [value])]
 
 
@@ -99,11 +110,22 @@ def _one(value: Any, parameter: str, frame: pd.DataFrame) -> Any:
     return value
 
 
+def _means_index(time: Any) -> bool:
+    return isinstance(time, str) and time == INDEX.value
+
+
 def _find_time(time: Any, frame: pd.DataFrame, used: set[Any]) -> Any:
-    """Return the time column, ``"index"`` or None, by rule R1."""
+    """Return the time column, ``INDEX`` or None, by rule R1."""
+    if time is INDEX:
+        return INDEX
     if time is not None:
-        if isinstance(time, str) and time == INDEX and INDEX not in frame.columns:
+        if _means_index(time) and INDEX.value not in frame.columns:
             return INDEX
+        if _means_index(time) and not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError(
+                "time='index': expected one place for the times, received an index of "
+                f"{frame.index.dtype} and a column 'index'. Rename the column, or reset the index."
+            )
         return _one(time, "time", frame)
     index = frame.index
     last = index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
@@ -229,7 +251,11 @@ def resolve_roles(
         )
     index = frame.index
     series_in_index = False
-    if series is None and isinstance(index, pd.MultiIndex) and time in (None, INDEX):
+    if (
+        series is None
+        and isinstance(index, pd.MultiIndex)
+        and (time is None or time is INDEX or _means_index(time))
+    ):
         series_names = list(index.names[:-1])
         series_in_index = True
         unnamed = [f"level_{i}" if name is None else name for i, name in enumerate(series_names)]
@@ -264,7 +290,7 @@ def resolve_roles(
             "convert text with pd.to_datetime."
         )
     singles = {
-        "time": [] if time is None or time == INDEX else [time],
+        "time": [] if time is None or time is INDEX else [time],
         "series": [] if series_in_index else series_names,
         "target": [target] if target_in_frame else [],
         "weight": [] if weight is None else [weight],
@@ -278,7 +304,7 @@ def resolve_roles(
     known_real, known_categorical = _split(lists["known"], "known", frame)
     observed_real, observed_categorical = _split(lists["observed"], "observed", frame)
     static_real, static_categorical = _split(lists["static"], "static", frame)
-    if time == INDEX:
+    if time is INDEX:
         last_name = index.names[-1]
         time_label = "time" if last_name is None else last_name
     else:

@@ -265,7 +265,7 @@ def _before_transformers(value: Any, frame: pd.DataFrame) -> Any:
     if isinstance(value, (list, tuple)):
         named = [_before_transformers(name, frame) for name in value]
         return [name for name in named if name in frame.columns]
-    if not isinstance(value, str) or value in frame.columns or value == INDEX:
+    if not isinstance(value, str) or value in frame.columns or value == INDEX.value:
         return value
     bare = value.split("__", 1)[-1]
     return bare if bare in frame.columns else value

@@ -325,7 +325,7 @@ class _Data:
         if not fold.missing.any():
             return table
         times = self.times(fold.step)
-        if self.roles.time != INDEX:
+        if self.roles.time is not INDEX:
             table = table.copy()
             table[self.roles.time] = times
             return table
@@ -480,7 +480,7 @@ def _future_columns(model: Any, data: _Data, hidden: list[Any]) -> list[Any]:
     if any(value is not None for value in asked.values()):
         own = resolve_roles(
             frame,
-            time=None if roles.time == INDEX else roles.time,
+            time=roles.time,
             series=None if roles.series_in_index else list(roles.series) or None,
             target=roles.target,
             **asked,

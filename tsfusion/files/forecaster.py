@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tsfusion.data.encoder import Rows
+from tsfusion.data.roles import INDEX
 from tsfusion.exceptions import DataWarning, FileFormatError
 from tsfusion.files.archive import read_archive, write_archive
 from tsfusion.files.checks import check_architecture, check_fitted, check_rows, split_weights
@@ -162,7 +163,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         "context_length": model.context_length_,
         "levels": list(model.levels_),
         "columns": {
-            "time": roles.time, "series": list(roles.series), "target": roles.target,
+            "time": INDEX.value if roles.time is INDEX else roles.time,
+            "series": list(roles.series), "target": roles.target,
             "known": list(roles.known), "observed": list(roles.observed),
             "static": list(roles.static),
         },

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tsfusion.data.roles import Time
 from tsfusion.data.timeline import business_periods
 from tsfusion.files.archive import DTYPES
 
@@ -253,6 +254,7 @@ SCALARS: dict[str, tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda value: "NaT" if value is pd.NaT else "NA",
         lambda content: _MISSING[content],
     ),
+    "time_of": (Time, lambda value: value.value, Time),
     "numpy": (np.generic, _numpy_to_json, _numpy_from_json),
     "timestamp": (pd.Timestamp, _timestamp_to_json, _timestamp_from_json),
     "timedelta": (

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from tsfusion.data.roles import INDEX
 from tsfusion.scale.buckets import series_bucket
 
 __all__ = ["on_dask", "on_ray", "on_spark"]
@@ -168,7 +169,7 @@ def _series(path: str | os.PathLike, options: dict[str, Any]) -> list[Any]:
     from tsfusion.scale.panel import load_model
 
     roles = load_model(path, options.get("time_features"))._fitted.encoder.roles
-    if roles.series_in_index or roles.time is None or roles.time == "index":
+    if roles.series_in_index or roles.time is None or roles.time is INDEX:
         raise ValueError(
             f"{os.fspath(path)}: expected a model whose series and times are columns, received one "
             "that took them from the index, which these engines do not keep. Fit it on "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,19 @@ class Share:
                 f"there are {size}. Pass a larger batch_size=, more rows, or fewer devices."
             )
         return size - size % self.replicas
+
+    def batch(self, asked: int, n_windows: int) -> int:
+        """Return the size of a training batch; warn where it is not the one asked for."""
+        size = self.rounded(min(asked, n_windows))
+        if asked % self.replicas and size < min(asked, n_windows):
+            warnings.warn(
+                f"batch_size: {asked} windows cannot be shared out evenly to {self.replicas} "
+                f"devices, so that a batch has {size}. Pass a multiple of {self.replicas} for the "
+                "result of one device.",
+                UserWarning,
+                stacklevel=6,
+            )
+        return size
 
     def part(self, size: int) -> slice:
         """Return this process's part of a batch."""

@@ -167,7 +167,7 @@ def train(
     list of Run
     """
     n_windows = len(training) if source is None else len(source)
-    batch_size = share.rounded(min(plan.batch_size, max(n_windows, 1)))
+    batch_size = share.batch(plan.batch_size, max(n_windows, 1))
     steps = plan.steps_per_epoch
     if steps is None:
         steps = min(max(-(-n_windows // batch_size), _LEAST_STEPS), _MOST_STEPS)

@@ -316,7 +316,7 @@ class Calibration:
         return (
             f"The level {extreme:g} needs {needed} calibration scores {self.horizon} steps ahead, "
             f"where those of neighbouring cutoffs are alike, and there are {n}: the quantile is "
-            "widened by the largest score and may cover less than it says. Calibrate on more rows, "
+            "moved by the largest score and may cover less than it says. Calibrate on more rows, "
             "or ask for a level nearer the median."
         )
 
