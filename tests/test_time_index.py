@@ -58,6 +58,6 @@ def test_a_column_called_index_may_be_the_time(table, tmp_path):
     assert future.columns.tolist() == ["index"]
     assert model.forecast(future.assign(p=0.0)).columns[0] == "index"
     for one in (model, make().fit(table)):
-        one.save(tmp_path / "model.tsf", overwrite=True)
+        one.save(tmp_path / "model.tsf")
         back = FusionForecaster.load(tmp_path / "model.tsf")
         assert back._fitted.encoder.roles == one._fitted.encoder.roles

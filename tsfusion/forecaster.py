@@ -85,8 +85,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     context_length : int, default=None
         How many past steps it sees; None chooses from frequency, horizon and the series' lengths.
     time : str or int, default=None
-        The time column; ``"index"`` for the index. None takes a datetime or period index, else the
-        only datetime column; without one, rows are steps of one series in their order.
+        The time column; ``"index"`` for the index, unless a column is called so. None takes a
+        datetime or period index, else the only datetime column; without one, rows are steps of one
+        series in their order.
     series : str or list of str, default=None
         The column or columns that tell series apart; None for one series (or a MultiIndex).
     target : str or int, default=None
@@ -111,7 +112,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
     target_bounds : pair of float or None, default=None
         The least and the greatest value that the target can take, ``(0, None)`` for what is counted
         or sold: no quantile, mean or path leaves them. A target outside is an error in `fit`.
-        Attributions are of the forecast before its bounds, at which nothing would move it.
+        Attributions and path shares are of the forecast before its bounds, at which nothing would
+        move it.
     scaler : {"standard", "robust"}, default="standard"
         Numeric columns are scaled by mean and standard deviation, or by median and interquartile
         range.

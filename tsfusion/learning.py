@@ -393,7 +393,7 @@ def _check_converged(runs: list[Any]) -> None:
         if not whole or len(lost) == len(losses):
             raise ValueError(text)
         warnings.warn(
-            f"{text} The weights of the best epoch before are kept.",
+            f"{text} The weights that are kept are finite.",
             ConvergenceWarning,
             stacklevel=5,
         )
