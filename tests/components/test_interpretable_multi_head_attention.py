@@ -206,6 +206,7 @@ def test_documented_functional_model() -> None:
     ("name", "shape", "message"),
     [
         ("query_mask", (2, 4), r"a mask of shape \(2, 3\), .* received shape \(2, 4\)"),
+        ("query_mask", (2, 1), r"a mask of shape \(2, 3\), .* received shape \(2, 1\)"),
         ("key_mask", (3, 3), r"a mask of shape \(2, 3\), .* received shape \(3, 3\)"),
         ("attention_mask", (3, 5), r"with Tq = 3 and Tk = 3, received shape \(3, 5\)"),
     ],

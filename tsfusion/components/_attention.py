@@ -81,7 +81,10 @@ def _fits(shape: Any, wanted: Any) -> bool:
 
 
 def _check_mask(mask: Any, wanted: Any) -> None:
-    if not _fits(mask.shape, wanted):
+    short = any(
+        size == 1 and full not in (1, None) for size, full in zip(mask.shape[1:], wanted[1:])
+    )
+    if short or not _fits(mask.shape, wanted):
         raise ValueError(
             f"expected a mask of shape {tuple(wanted)}, one value per step of its tensor, "
             f"received shape {tuple(mask.shape)}."
