@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROLES, SMALL, small_panel
-from tsfusion import FusionForecaster
+from tsfusion import FusionForecaster, audit_leakage
 from tsfusion.quantiles import mean_of_quantiles
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -129,3 +129,25 @@ def test_targets_outside_are_refused(history, tmp_path):
     model = make(target_bounds=(0, None), warm_start=True).fit(history)
     with pytest.raises(ValueError, match=message):
         model.fit(wrong)
+
+
+def test_values_at_a_bound_are_what_was_expected_and_those_outside_are_not(bounded, history):
+    model = pickle.loads(pickle.dumps(bounded)).calibrate(history)
+    rows = history.groupby("store").tail(20).reset_index(drop=True)
+    expected = model.anomaly_scores(rows)["expected"]
+    at_bound = expected.isin([LEAST, MOST])
+    assert at_bound.any()
+    same = model.anomaly_scores(rows.assign(sales=rows["sales"].where(~at_bound, expected)))
+    same = same[at_bound & (same["expected"] == expected)]
+    assert (same["score"] == 0).all()
+    assert not same["anomaly"].any()
+    rows.loc[[5, 25], "sales"] = [LEAST - 1, MOST + 1]
+    found = model.anomaly_scores(rows, false_alarms=0.05).loc[[5, 25]]
+    assert found["score"].tolist() == [-np.inf, np.inf]
+    assert found["anomaly"].all()
+
+
+def test_an_audit_perturbs_within_the_bounds(table):
+    report = audit_leakage(make(target_bounds=(LEAST, MOST)), table, horizon=7)
+    assert report.passed
+    assert (report.findings["verdict"] == "pass").any()

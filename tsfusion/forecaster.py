@@ -226,8 +226,9 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         "mean of the window"), whose quantiles are those of their errors in training. Empty without
         a validation tail, or with a ``loss`` of your own.
     skill_ : float
-        One less the ratio of the network's loss to that of the best naive forecast; NaN where there
-        is nothing to compare. `fit` warns where it is not above zero.
+        One less the ratio of the network's loss to that of the best naive forecast, both before
+        ``target_bounds``; NaN where there is nothing to compare. `fit` warns where it is not above
+        zero.
     levels_ : tuple of float
         The trained quantile levels.
     context_length_ : int
@@ -969,7 +970,8 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         -----
         The false-alarm rate holds where the rows are exchangeable with those calibrated on, and on
         average over series where a series has no errors of its own; rows that `fit` trained on are
-        forecast too well, and give too few alarms.
+        forecast too well, and give too few alarms. A value outside of ``target_bounds`` has an
+        infinite score and the least p-value there is.
 
         References
         ----------
@@ -1022,8 +1024,17 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         place = plan.windows.origin[plan.window] + plan.step - 1
         truth = plan.panel.real[place, 0] / plan.spread(self._fitted.context_length)
         errors = truth[:, None] - values
+        median, (least, most) = self._fitted.median, self._fitted.bounds
+        expected = forecast[:, median]
+        # The forecast of a value at its bound may have its middle beyond it.
+        as_told = (rows.target == expected) & ((expected == least) | (expected == most))
+        errors[as_told] = values[as_told, median, None] - values[as_told]
         codes = self._codes(plan)
         p, n = conformal_p_values(calibration, strangeness(errors, calibration), codes, plan.step)
+        score = np.sign(errors[:, median]) * strangeness(errors, calibration)
+        for outside, sign in ((rows.target < least, -1), (rows.target > most, 1)):
+            score[outside] = np.where(np.isfinite(score[outside]), sign * np.inf, np.nan)
+            p[outside] = np.where(np.isfinite(p[outside]), 1 / (1 + n[outside]), np.nan)
         if len(n) and 1 / (1 + n.min()) > false_alarms:
             warnings.warn(
                 f"anomaly_scores: a p-value of {false_alarms:g} needs "
@@ -1033,11 +1044,10 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
                 CalibrationWarning,
                 stacklevel=2,
             )
-        median = self._fitted.median
         table = pd.DataFrame(self._keys(rows))
         table[target] = rows.target
-        table["expected"] = forecast[:, median]
-        table["score"] = np.sign(errors[:, median]) * strangeness(errors, calibration)
+        table["expected"] = expected
+        table["score"] = score
         table["p_value"] = p
         table["anomaly"] = p <= false_alarms
         return table

@@ -253,7 +253,7 @@ def check_within(rows: Rows, bounds: tuple[float, float], first: int = 0) -> Non
         at = outside[rows.row[outside].argmin()]
         raise ValueError(
             f"target_bounds: expected targets from {bounds[0]:g} to {bounds[1]:g}, found "
-            f"{rows.target[at]:g} in row {first + rows.row[at]}, series "
+            f"{rows.target[at]:.12g} in row {first + rows.row[at]}, series "
             f"{rows.labels[rows.series[at]]!r} ({len(outside)} such rows). Mend them, or widen the "
             "bounds."
         )

@@ -243,6 +243,18 @@ def test_what_is_not_given_is_the_default():
     assert changed == {"random_state", "verbose"}
 
 
+def test_values_of_parameters_are_toml_or_python():
+    from tsfusion.cli.main import _further, _toml
+
+    values = {
+        "a": [0, float("inf")], "b": {"method": "aci", "n": 5}, "c": True,
+        "d": 'a "text" \U0001f600', "e": 1e-5, "f": [["x", 1.5], []], "g": {"a key": [False]},
+    }  # fmt: skip
+    assert _further(None, None, tuple(f"{k}={_toml(v)}" for k, v in values.items())) == values
+    found = _further(None, None, ("a=(0, None)", "b=None", "c=adam", "d=D"))
+    assert found == {"a": (0, None), "b": None, "c": "adam", "d": "D"}
+
+
 def test_a_file_of_options_is_as_good_as_flags(folder, eager):
     listed = {text.split("=")[0]: text.split("=")[1] for text in TINY}
     lines = [

@@ -91,3 +91,26 @@ def test_models_without_quantiles_are_left_out_and_none_is_an_error():
         pit_histogram(frame.assign(y=np.nan))
     with pytest.raises(ValueError, match="by: expected 'series' or columns"):
         reliability(frame, by="shop")
+
+
+def test_truths_at_a_bound_are_spread_over_the_levels_that_lie_there():
+    """A calibrated forecast of max(x, 0) and of min(x, 0): one as reliable as that of x."""
+    levels = np.arange(1, 10) / 10
+    rng = np.random.default_rng(0)
+    x, centre = rng.normal(size=(2, 20_000))
+    for least, most in ((0, np.inf), (-np.inf, 0)):
+        frame = pd.DataFrame({
+            "model": "m", "cutoff": 0, "time": np.arange(len(x)), "step": 1,
+            "y": np.clip(x + centre, least, most), "mean": 0.0,
+        })  # fmt: skip
+        for level in levels:
+            frame[f"q{level:g}"] = np.clip(centre + ndtri(level), least, most)
+        found = reliability(frame)
+        np.testing.assert_allclose(found["observed"], levels, atol=0.05)
+        assert pit_histogram(frame)["density"].between(0.7, 1.3).all()
+    # All quantiles at the truth: what level it has, nobody can tell.
+    constant = frame.assign(y=0.0, **{f"q{level:g}": 0.0 for level in levels})
+    np.testing.assert_allclose(reliability(constant)["observed"], levels)
+    # A single one that the truth meets counts as at or below, as ever.
+    single = frame.assign(y=5.0, **{f"q{level:g}": 50 * level for level in levels})
+    assert reliability(single)["observed"].tolist() == [1.0] * 9

@@ -93,13 +93,30 @@ def _config(ctx: click.Context, parameter: click.Parameter, path: str | None) ->
                 f"received {name!r}."
             )
         if isinstance(value, dict):
-            value = [f"{key}={json.dumps(one)}" for key, one in value.items()]
+            value = [f"{key}={_toml(one)}" for key, one in value.items()]
         found[str(option.name)] = [value] if option.multiple and type(value) is not list else value
     ctx.default_map = {**(ctx.default_map or {}), **found}
 
 
+def _toml(value: Any) -> str:
+    """Return a value that was read from TOML as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        pairs = (
+            f"{json.dumps(key, ensure_ascii=False)} = {_toml(one)}" for key, one in value.items()
+        )
+        return f"{{{', '.join(pairs)}}}"
+    return value.isoformat() if hasattr(value, "isoformat") else repr(value)
+
+
 def _further(_: Any, __: Any, given: tuple[str, ...]) -> dict[str, Any]:
-    """Return NAME=VALUE pairs as parameters; a value is TOML, or else a text."""
+    """Return NAME=VALUE pairs as parameters; a value is TOML, a literal of Python, or a text."""
+    import ast
     import tomllib
 
     found = {}
@@ -110,7 +127,10 @@ def _further(_: Any, __: Any, given: tuple[str, ...]) -> dict[str, Any]:
         try:
             found[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            found[name] = value
+            try:
+                found[name] = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                found[name] = value
     return found
 
 

@@ -6,6 +6,7 @@ Relies on scikit-learn, NumPy, pandas and `tsfusion.data`.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame, as_target, numbers
 from tsfusion.data.roles import INDEX, Roles, is_categorical, resolve_roles
+from tsfusion.learning import bounds_of
 
 __all__ = ["Data", "HeldOut", "Subject", "fit_noted", "fresh", "plain", "replaced"]
 
@@ -151,6 +153,8 @@ class Data:
     """The distinct steps in order."""
     times: pd.Index
     """Their times."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """What the forecaster takes as a target."""
 
     @classmethod
     def read(cls, subject: Subject, df: Any, y: Any, given: dict[str, Any], freq: Any) -> Data:
@@ -186,6 +190,7 @@ class Data:
             step=ordinal if regular else rank,
             steps=distinct if regular else np.arange(len(distinct)),
             times=encoder.timeline.times(distinct),
+            bounds=bounds_of(subject.model) if subject.is_forecaster else cls.bounds,
         )
 
     @property
@@ -237,9 +242,10 @@ class Data:
         for name in columns:
             if name in frame.columns:
                 wild = name not in self.roles.known
-                frame[name] = replaced(frame[name], late, rng, wild=wild)
+                bounds = self.bounds if name == self.roles.target else Data.bounds
+                frame[name] = replaced(frame[name], late, rng, wild=wild, bounds=bounds)
             if name == self.roles.target and y is not None:
-                y = replaced(y, late, rng)
+                y = replaced(y, late, rng, bounds=self.bounds)
         return frame, y
 
 
@@ -286,12 +292,13 @@ def _keys_only(roles: Roles) -> Roles:
 
 def replaced(
     column: pd.Series, late: np.ndarray, rng: np.random.Generator, *, wild: bool = True,
-    unseen: bool = False,
+    unseen: bool = False, bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> pd.Series:  # fmt: skip
     """Return a column with other values in its late rows, of the same type.
 
-    Floats become far larger than any of them (never negative where none was); other values, or all
-    if not ``wild``, are drawn from the column's own. With ``unseen``, categories become a new one.
+    Floats become far larger than any of them (never negative where none was), or lie anywhere
+    between bounds that this would leave; other values, or all if not ``wild``, are drawn from the
+    column's own. With ``unseen``, categories become a new one.
     """
     if unseen and is_categorical(column):
         return column.astype(object).where(~late, "another")
@@ -301,6 +308,12 @@ def replaced(
         other = size * rng.uniform(10, 1000, len(column))
         if np.nanmin(values, initial=0) < 0:
             other *= rng.choice([-1, 1], len(column))
+        outside = (other < bounds[0]) | (other > bounds[1])
+        if outside.any():
+            low, high = (
+                end if math.isfinite(end) else rest for end, rest in zip(bounds, (-size, size))
+            )
+            other[outside] = rng.uniform(low, high, int(outside.sum()))
         return column.where(~late, pd.Series(other, column.index).astype(column.dtype))
     other = column.iloc[rng.integers(0, len(column), len(column))].set_axis(column.index)
     return column.where(~late, other)

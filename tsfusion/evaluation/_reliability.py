@@ -27,7 +27,9 @@ def reliability(frame: pd.DataFrame, *, by: str | Sequence[str] | None = None) -
     -------
     DataFrame
         One row per group and level: the columns of ``by``, ``model``, ``level``, ``observed`` (the
-        share of ``y <= q``; of a calibrated forecast it is the level), ``count`` and
+        share of ``y <= q``; of a calibrated forecast it is the level; a y at which several
+        quantiles lie, as at a bound of the target, counts as spread evenly over their levels),
+        ``count`` and
         ``standard_error`` of ``observed``, of windows drawn at random: the rows that one series has
         from one cutoff err together (NaN for a single window).
 
@@ -55,7 +57,7 @@ def reliability(frame: pd.DataFrame, *, by: str | Sequence[str] | None = None) -
     2  seasonal_naive    0.9      0.69     36
     """
     table, group, result, rows = _with_quantiles(frame, by)
-    below = (table.y[rows, None] <= table.quantiles[rows]).astype(float)
+    below = _shares_below(table.y[rows], table.quantiles[rows], np.asarray(table.levels))
     count = np.bincount(group, minlength=len(result))
     observed = _means(group, below, len(result))
     error = _standard_error(group, table.windows[rows], below, len(result))
@@ -124,6 +126,27 @@ def pit_histogram(frame: pd.DataFrame, *, by: str | Sequence[str] | None = None)
     long["density"] = (share / np.diff(edges)).ravel()
     long["count"] = np.repeat(found["count"].to_numpy()[::n_levels], n_levels + 1)
     return long
+
+
+def _shares_below(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return (R, Q) how much of each truth lies at or below its quantiles.
+
+    Where several quantiles are the truth itself, its level may be any from the one below them to
+    their highest (0 and 1 at the ends): the mean of the randomised probability integral transform
+    (Czado, Gneiting and Held 2009, "Predictive model assessment for count data", Biometrics 65(4)).
+    """
+    below = (y[:, None] <= quantiles).astype(float)
+    tied = y[:, None] == quantiles
+    rows = np.flatnonzero(tied.sum(axis=1) > 1)
+    if len(rows) == 0:
+        return below
+    some = tied[rows]
+    first = some.argmax(axis=1)
+    last = some.shape[1] - 1 - some[:, ::-1].argmax(axis=1)
+    low = np.where(first > 0, levels[first - 1], 0.0)[:, None]
+    high = np.where(last < len(levels) - 1, levels[last], 1.0)[:, None]
+    below[rows] = np.where(some, (levels - low) / (high - low), below[rows])
+    return below
 
 
 def _with_quantiles(

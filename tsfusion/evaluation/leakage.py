@@ -534,8 +534,9 @@ def _another_tail(
     other, rng = table.copy(), np.random.default_rng(seed)
     for name in (*roles.known, *roles.observed, roles.target):
         if name in table.columns:
-            other[name] = replaced(other[name], late, rng, unseen=True)
-    return other, None if data.y is None else replaced(data.y, late, rng)
+            bounds = data.bounds if name == roles.target else Data.bounds
+            other[name] = replaced(other[name], late, rng, unseen=True, bounds=bounds)
+    return other, None if data.y is None else replaced(data.y, late, rng, bounds=data.bounds)
 
 
 def _fitted_transformers(

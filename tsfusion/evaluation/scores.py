@@ -183,7 +183,11 @@ class _Table:
     @classmethod
     def of(cls, frame: Any, series: Any = None, time: Any = None) -> _Table:
         if not isinstance(frame, pd.DataFrame):
-            raise TypeError(f"frame: expected a DataFrame, received {type(frame).__name__}.")
+            kind = type(frame)
+            raise TypeError(
+                "frame: expected a DataFrame of pandas, as backtest gives it, received "
+                f"{kind.__module__.partition('.')[0]}.{kind.__name__}."
+            )
         if not len(frame):
             raise ValueError("frame: expected forecasts to score, received no rows.")
         columns = list(frame.columns)
