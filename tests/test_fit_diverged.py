@@ -20,12 +20,10 @@ def make(**changes):
 
 def test_a_fit_that_diverges_leaves_the_estimator_as_it_was():
     table = small_panel(n_steps=40)
-    with pytest.raises(ValueError, match="Training diverged: .* Take a smaller learning_rate="):
-        make(learning_rate=1e30, max_epochs=3).fit(table)
     model = make().fit(table)
     before = [weight.copy() for weight in model.model_.get_weights()]
-    with pytest.raises(ValueError, match="Training diverged"):
-        model.set_params(learning_rate=1e30, max_epochs=3).fit(table)
+    with pytest.raises(ValueError, match="Training diverged: .* Take a smaller learning_rate="):
+        model.set_params(learning_rate=1e30, max_epochs=2).fit(table)
     for now, then in zip(model.model_.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 

@@ -84,7 +84,10 @@ def test_paths_and_calibrated_quantiles_stay_within(free, bounded, history, futu
 
 
 def test_explanations_are_of_the_same_forecasts(bounded, free):
-    asked = {"methods": ("attribution",), "horizons": [1, 7], "quantile": 0.1}
+    asked = {
+        "methods": ("attribution",), "horizons": 7, "quantile": 0.1, "max_windows": 8,
+        "baselines": 1,
+    }  # fmt: skip
     found, same = (model.explain(**asked) for model in (bounded, free))
     assert (same.forecast["q0.1"] < LEAST).any()
     for name in ("median", "q0.1"):
