@@ -1030,11 +1030,12 @@ class FusionForecaster(RegressorMixin, BaseEstimator):
         as_told = (rows.target == expected) & ((expected == least) | (expected == most))
         errors[as_told] = values[as_told, median, None] - values[as_told]
         codes = self._codes(plan)
-        p, n = conformal_p_values(calibration, strangeness(errors, calibration), codes, plan.step)
-        score = np.sign(errors[:, median]) * strangeness(errors, calibration)
-        for outside, sign in ((rows.target < least, -1), (rows.target > most, 1)):
-            score[outside] = np.where(np.isfinite(score[outside]), sign * np.inf, np.nan)
-            p[outside] = np.where(np.isfinite(p[outside]), 1 / (1 + n[outside]), np.nan)
+        strange = strangeness(errors, calibration)
+        p, n = conformal_p_values(calibration, strange, codes, plan.step)
+        score = np.sign(errors[:, median]) * strange
+        outside = np.isfinite(strange) & ((rows.target < least) | (rows.target > most))
+        score[outside] = np.where(rows.target[outside] < least, -np.inf, np.inf)
+        p[outside] = 1 / (1 + n[outside])
         if len(n) and 1 / (1 + n.min()) > false_alarms:
             warnings.warn(
                 f"anomaly_scores: a p-value of {false_alarms:g} needs "

@@ -27,7 +27,7 @@ from tsfusion.data.scaling import TargetScaler
 from tsfusion.data.time_features import holiday_calendar
 from tsfusion.data.windows import boundary_rows, training_windows, validation_windows
 from tsfusion.exceptions import DataWarning
-from tsfusion.prediction import Fitted
+from tsfusion.prediction import UNBOUNDED, Fitted
 
 if TYPE_CHECKING:
     from tsfusion.forecaster import FusionForecaster
@@ -230,7 +230,7 @@ def bounds_of(forecaster: FusionForecaster) -> tuple[float, float]:
     """Return the least and the greatest value of the target; infinite where there is none."""
     given = forecaster.target_bounds
     if given is None:
-        return -math.inf, math.inf
+        return UNBOUNDED
     pair = tuple(given) if isinstance(given, (tuple, list)) else ()
     numbers = all(
         one is None or (isinstance(one, Real) and not isinstance(one, bool)) for one in pair

@@ -64,6 +64,10 @@ def one_shape(size: int = 128) -> Iterator[None]:
         _ONE_SIZE.reset(before)
 
 
+# The least and the greatest value of a target that has neither.
+UNBOUNDED = (-math.inf, math.inf)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What was learned about the data, apart from the network's weights."""
@@ -74,7 +78,7 @@ class Fitted:
     context_length: int
     horizon: int
     levels: tuple[float, ...]
-    bounds: tuple[float, float] = (-math.inf, math.inf)
+    bounds: tuple[float, float] = UNBOUNDED
 
     def panel(self, rows: Rows) -> Panel:
         """Lay sorted rows out as a panel, its target in the units of the scaler."""
@@ -103,7 +107,7 @@ class Fitted:
     @property
     def is_bounded(self) -> bool:
         """Whether the target has a least or a greatest value."""
-        return self.bounds != (-math.inf, math.inf)
+        return self.bounds != UNBOUNDED
 
     def check_history(self, rows: Rows) -> None:
         """Raise or warn where new history does not go with what was learned."""

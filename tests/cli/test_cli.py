@@ -1,5 +1,6 @@
 """The command line: the same numbers as Python gives, and one line where something is wrong."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -243,16 +244,28 @@ def test_what_is_not_given_is_the_default():
     assert changed == {"random_state", "verbose"}
 
 
-def test_values_of_parameters_are_toml_or_python():
-    from tsfusion.cli.main import _further, _toml
-
+def test_values_of_parameters_are_toml_or_python(tmp_path):
     values = {
         "a": [0, float("inf")], "b": {"method": "aci", "n": 5}, "c": True,
         "d": 'a "text" \U0001f600', "e": 1e-5, "f": [["x", 1.5], []], "g": {"a key": [False]},
+        "h": datetime.date(2024, 5, 17),
     }  # fmt: skip
-    assert _further(None, None, tuple(f"{k}={_toml(v)}" for k, v in values.items())) == values
-    found = _further(None, None, ("a=(0, None)", "b=None", "c=adam", "d=D"))
-    assert found == {"a": (0, None), "b": None, "c": "adam", "d": "D"}
+    lines = [
+        "a = [0, inf]", "b = {method = 'aci', n = 5}", "c = true", "d = 'a \"text\" \U0001f600'",
+        "e = 1e-5", "f = [['x', 1.5], []]", "g = {'a key' = [false]}", "h = 2024-05-17",
+    ]  # fmt: skip
+    (tmp_path / "options.toml").write_text("\n".join(["[set]", *lines]), encoding="utf-8")
+    flags = [part for line in lines for part in ("--set", line.replace(" = ", "=", 1))]
+    given = ["sales.csv", "--target", "y", "--horizon", "3", "-o", "model.tsf"]
+    for options in (["--config", str(tmp_path / "options.toml")], flags):
+        context = main.commands["fit"].make_context("fit", [*given, *options])
+        assert context.params["set_"] == values
+    told = ["a=(0, None)", "b=None", "c=adam", "d=D", "e={[]: 1}"]
+    options = [part for text in told for part in ("--set", text)]
+    context = main.commands["fit"].make_context("fit", [*given, *options])
+    assert context.params["set_"] == {
+        "a": (0, None), "b": None, "c": "adam", "d": "D", "e": "{[]: 1}"
+    }  # fmt: skip
 
 
 def test_a_file_of_options_is_as_good_as_flags(folder, eager):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time as clock
@@ -93,45 +92,35 @@ def _config(ctx: click.Context, parameter: click.Parameter, path: str | None) ->
                 f"received {name!r}."
             )
         if isinstance(value, dict):
-            value = [f"{key}={_toml(one)}" for key, one in value.items()]
+            value = list(value.items())
         found[str(option.name)] = [value] if option.multiple and type(value) is not list else value
     ctx.default_map = {**(ctx.default_map or {}), **found}
 
 
-def _toml(value: Any) -> str:
-    """Return a value that was read from TOML as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        pairs = (
-            f"{json.dumps(key, ensure_ascii=False)} = {_toml(one)}" for key, one in value.items()
-        )
-        return f"{{{', '.join(pairs)}}}"
-    return value.isoformat() if hasattr(value, "isoformat") else repr(value)
+def _further(_: Any, __: Any, given: tuple[Any, ...]) -> dict[str, Any]:
+    """Return parameters by name: of NAME=VALUE texts, or pairs that --config has read."""
+    found = {}
+    for one in given:
+        name, equals, text = one.partition("=") if isinstance(one, str) else (one[0], "=", None)
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"expected NAME=VALUE, received {one!r}.")
+        found[name] = one[1] if text is None else _value(text)
+    return found
 
 
-def _further(_: Any, __: Any, given: tuple[str, ...]) -> dict[str, Any]:
-    """Return NAME=VALUE pairs as parameters; a value is TOML, a literal of Python, or a text."""
+def _value(text: str) -> Any:
+    """Return what a text stands for: in TOML, else as a literal of Python, else itself."""
     import ast
     import tomllib
 
-    found = {}
-    for text in given:
-        name, equals, value = str(text).partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"expected NAME=VALUE, received {text!r}.")
-        try:
-            found[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            try:
-                found[name] = ast.literal_eval(value)
-            except (ValueError, SyntaxError):
-                found[name] = value
-    return found
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text
 
 
 _CONFIG = click.option(
@@ -184,6 +173,8 @@ _MODEL_OPTIONS = (
         "--set",
         "set_",
         multiple=True,
+        # Of --config come pairs.
+        type=click.UNPROCESSED,
         callback=_further,
         metavar="NAME=VALUE",
         help="Any other parameter of FusionForecaster.",

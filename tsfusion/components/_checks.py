@@ -6,13 +6,27 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["check_positive_int", "check_rank", "check_rate", "check_sources", "shapes_of"]
+__all__ = [
+    "check_count",
+    "check_positive_int",
+    "check_rank",
+    "check_rate",
+    "check_sources",
+    "shapes_of",
+]
 
 
 def check_positive_int(owner: str, name: str, value: Any) -> int:
     """Return ``value`` as an int, or raise ``ValueError`` if it is not an integer >= 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{owner}: expected `{name}` to be an integer >= 1, received {value!r}.")
+    return int(value)
+
+
+def check_count(owner: str, name: str, value: Any) -> int:
+    """Return ``value`` as an int, or raise ``ValueError`` if it is not an integer >= 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{owner}: expected `{name}` to be an integer >= 0, received {value!r}.")
     return int(value)
 
 

@@ -111,6 +111,7 @@ def _one(value: Any, parameter: str, frame: pd.DataFrame) -> Any:
 
 
 def _means_index(time: Any) -> bool:
+    """Whether ``time=`` asks for the index; a column of that name comes first."""
     return isinstance(time, str) and time == INDEX.value
 
 

@@ -20,6 +20,7 @@ from tsfusion.data.encoder import PanelEncoder, Rows
 from tsfusion.data.frames import as_frame, as_target, numbers
 from tsfusion.data.roles import INDEX, Roles, is_categorical, resolve_roles
 from tsfusion.learning import bounds_of
+from tsfusion.prediction import UNBOUNDED
 
 __all__ = ["Data", "HeldOut", "Subject", "fit_noted", "fresh", "plain", "replaced"]
 
@@ -153,7 +154,7 @@ class Data:
     """The distinct steps in order."""
     times: pd.Index
     """Their times."""
-    bounds: tuple[float, float] = (-math.inf, math.inf)
+    bounds: tuple[float, float] = UNBOUNDED
     """What the forecaster takes as a target."""
 
     @classmethod
@@ -190,7 +191,7 @@ class Data:
             step=ordinal if regular else rank,
             steps=distinct if regular else np.arange(len(distinct)),
             times=encoder.timeline.times(distinct),
-            bounds=bounds_of(subject.model) if subject.is_forecaster else cls.bounds,
+            bounds=bounds_of(subject.model) if subject.is_forecaster else UNBOUNDED,
         )
 
     @property
@@ -242,7 +243,7 @@ class Data:
         for name in columns:
             if name in frame.columns:
                 wild = name not in self.roles.known
-                bounds = self.bounds if name == self.roles.target else Data.bounds
+                bounds = self.bounds if name == self.roles.target else UNBOUNDED
                 frame[name] = replaced(frame[name], late, rng, wild=wild, bounds=bounds)
             if name == self.roles.target and y is not None:
                 y = replaced(y, late, rng, bounds=self.bounds)
@@ -292,7 +293,7 @@ def _keys_only(roles: Roles) -> Roles:
 
 def replaced(
     column: pd.Series, late: np.ndarray, rng: np.random.Generator, *, wild: bool = True,
-    unseen: bool = False, bounds: tuple[float, float] = (-math.inf, math.inf),
+    unseen: bool = False, bounds: tuple[float, float] = UNBOUNDED,
 ) -> pd.Series:  # fmt: skip
     """Return a column with other values in its late rows, of the same type.
 

@@ -21,7 +21,7 @@ from tsfusion.data.roles import Roles
 from tsfusion.evaluation._audited import Data, HeldOut, Subject, fit_noted, fresh, plain, replaced
 from tsfusion.evaluation._copies import Pairs, correlations, cuts_range
 from tsfusion.exceptions import TsfusionWarning
-from tsfusion.prediction import known_end
+from tsfusion.prediction import UNBOUNDED, known_end
 
 __all__ = ["LeakageError", "LeakageReport", "audit_leakage"]
 
@@ -534,7 +534,7 @@ def _another_tail(
     other, rng = table.copy(), np.random.default_rng(seed)
     for name in (*roles.known, *roles.observed, roles.target):
         if name in table.columns:
-            bounds = data.bounds if name == roles.target else Data.bounds
+            bounds = data.bounds if name == roles.target else UNBOUNDED
             other[name] = replaced(other[name], late, rng, unseen=True, bounds=bounds)
     return other, None if data.y is None else replaced(data.y, late, rng, bounds=data.bounds)
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tsfusion.components._base import register
-from tsfusion.components._checks import check_positive_int, check_rate
+from tsfusion.components._checks import check_count, check_positive_int, check_rate
 from tsfusion.components._math import layer_normalize
 from tsfusion.components.categorical_embedding import CategoricalEmbedding
 from tsfusion.components.gated_linear_unit import GatedLinearUnit
@@ -19,7 +18,7 @@ from tsfusion.components.quantile_head import check_levels
 from tsfusion.components.real_embedding import RealEmbedding
 from tsfusion.components.variable_selection import VariableSelection
 
-__all__ = ["DECILES", "ROLES", "GatedSkip", "WindowNetwork", "check_count", "embed_codes"]
+__all__ = ["DECILES", "ROLES", "GatedSkip", "WindowNetwork", "embed_codes"]
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ROLES = ("past", "future", "static")
@@ -328,13 +327,6 @@ def embed_codes(layer: Any, role: str, inputs: dict[str, Any]) -> Any:
         return embedded
     reference = layer(inputs[f"{role}_reference"])
     return reference + ops.cast(share, embedded.dtype)[..., None] * (embedded - reference)
-
-
-def check_count(owner: str, name: str, value: Any) -> int:
-    """Return ``value`` as an int, or raise ``ValueError`` if it is not an integer >= 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{owner}: expected `{name}` to be an integer >= 0, received {value!r}.")
-    return int(value)
 
 
 def _check_sizes(owner: str, name: str, sizes: Sequence[int]) -> tuple[int, ...]:

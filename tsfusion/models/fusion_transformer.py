@@ -10,14 +10,14 @@ import numpy as np
 from keras import ops
 
 from tsfusion.components._base import register
-from tsfusion.components._checks import check_positive_int
+from tsfusion.components._checks import check_count, check_positive_int
 from tsfusion.components.categorical_embedding import CategoricalEmbedding
 from tsfusion.components.hierarchical_attention import HierarchicalAttention
 from tsfusion.components.memory_augmented_attention import MemoryAugmentedAttention
 from tsfusion.components.patch_embedding import PatchEmbedding
 from tsfusion.components.quantile_head import QuantileHead
 from tsfusion.components.recurrent_encoder import RecurrentEncoder
-from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork, check_count, embed_codes
+from tsfusion.models._network import DECILES, GatedSkip, WindowNetwork, embed_codes
 
 __all__ = ["PATHS", "FusionTransformer"]
 
